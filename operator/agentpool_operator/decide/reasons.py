@@ -1,0 +1,46 @@
+"""Why does a pool have the size it has? One primary reason per decision, shown in status, events and metrics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What had the last word on the size of a pool."""
+
+    STEADY = "Steady"
+    """The load needs what is there."""
+    FORECAST = "ForecastDemand"
+    """Work expected by the time a new agent would serve."""
+    CURRENT_LOAD = "CurrentLoad"
+    """Work that is here now, or that now arrives."""
+    UTILIZATION_HIGH = "UtilizationHigh"
+    """The threshold rule's step up."""
+    UTILIZATION_LOW = "UtilizationLow"
+    """The threshold rule's step down."""
+    COOLDOWN = "Cooldown"
+    """The threshold rule waits after a change."""
+    TOLERANCE = "WithinTolerance"
+    """The wish differs by less than the tolerance."""
+    STABILIZED = "Stabilized"
+    """An older wish within the stabilization window still holds."""
+    RATE_LIMITED = "ScalingRateLimited"
+    """A scaling policy allows only part of the change."""
+    IDLE = "IdleTimeout"
+    """No work for longer than the idle timeout."""
+    WARM = "WarmAgents"
+    """Agents kept ready while the pool is in use."""
+    WOKEN = "FirstTask"
+    """A pool at zero got work."""
+    SCHEDULE = "Schedule"
+    """A schedule's window moved the bounds."""
+    BOUNDS = "Bounds"
+    """The minimum or maximum of the pool."""
+    PAUSED = "Paused"
+    """The user holds this direction."""
+    METRICS_MISSING = "MetricsMissing"
+    """Nothing trustworthy is known about the load; the size stays."""
+    COST_TARGET = "CostTarget"
+    """The pool's hourly cost target."""
+    BUDGET = "BudgetCeiling"
+    """The budget pays for no more."""
