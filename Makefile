@@ -1,0 +1,44 @@
+# Every target says what it does: `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER := $(PYTHON) -m cluster
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install lock demo demo-down cluster cluster-down images crds fmt lint type imports test test-unit test-redis test-api test-e2e
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED) ## Make .venv with everything to develop and test
+
+$(INSTALLED): pyproject.toml requirements/dev.txt
+	@echo "python: packages into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+lock: ## Renew requirements/*.txt from pyproject.toml
+	$(PYTHON) -m pip install --quiet uv
+	for extra in operator runtime; do \
+	  $(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
+	done
+	$(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
+
+crds: $(INSTALLED) ## Renew crds/ and the chart's copies from the models
+	$(BIN)/python -m agentpool_api.crdgen crds
+
+fmt: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(INSTALLED) ## Check format, style, types and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

@@ -1,0 +1,231 @@
+"""What is an AgentPool: its spec and status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from agentpool_api.conditions import Condition
+from agentpool_api.money import Usd
+from agentpool_api.quantity import Duration
+from agentpool_api.runtime_settings import DnsName, EnvName, RuntimeSettings
+from agentpool_api.schema import ApiModel
+
+Percent = Annotated[int, Field(ge=0, le=100)]
+Agents = Annotated[int, Field(ge=0, le=10_000)]
+FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+PercentText = Annotated[str, StringConstraints(pattern=r"^(100|[1-9]?[0-9])%$")]
+
+
+class PriorityClass(StrEnum):
+    """What a budget may take from the pool first: NonEssential, then Deferrable and Standard, Critical last."""
+
+    CRITICAL = "Critical"
+    STANDARD = "Standard"
+    DEFERRABLE = "Deferrable"
+    NON_ESSENTIAL = "NonEssential"
+
+
+class Pause(StrEnum):
+    """Which direction of scaling is held."""
+
+    NONE = "None"
+    IN = "In"
+    OUT = "Out"
+    BOTH = "Both"
+
+
+class ScalingPolicyName(StrEnum):
+    THRESHOLD = "Threshold"
+
+
+class EnvVar(ApiModel):
+    """An environment variable of the agent's container, as in a Pod."""
+
+    name: EnvName
+    value: Annotated[str, StringConstraints(max_length=32768)] | None = None
+    value_from: FreeForm | None = None
+
+
+class Agent(ApiModel):
+    """What one agent is: the runtime alone, or a container of the user's beside it."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "has(self.image) || !(has(self.command) || has(self.args) || has(self.env) || has(self.port))",
+            "command, args, env and port belong to a container of your own: set agent.image, or remove them",
+        ),
+        ("!has(self.port) || self.port != 8080", "port 8080 is the runtime's: give your container another port"),
+    )
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
+    """Image of your agent. It runs beside the runtime, which it reaches by OPENAI_BASE_URL and OPENAI_API_KEY. Without
+    an image the runtime itself is the agent."""
+    command: Annotated[list[str], Field(max_length=64)] | None = None
+    args: Annotated[list[str], Field(max_length=64)] | None = None
+    env: Annotated[list[EnvVar], Field(max_length=256)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port your agent serves on; the pool's Service offers it as ``agent``."""
+    resources: FreeForm | None = None
+    """Requests and limits of your agent's container, as in a Pod."""
+    runtime_resources: FreeForm | None = None
+    """Requests and limits of the runtime's container; 100m CPU, 128Mi to 512Mi of memory when absent."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Requests one agent works on at once; more wait in its queue."""
+    drain_timeout: Duration = "30m"
+    """How long a leaving agent may finish its work."""
+    service_account_name: DnsName | None = None
+    """ServiceAccount of the pods; ``default`` without rights when absent."""
+    create_service_account: bool = False
+    """Make a ServiceAccount named like the pool and run the pods as it."""
+    pod_template: FreeForm | None = None
+    """Metadata and spec laid over the pods' template, for node selectors, volumes and the like."""
+
+
+class Threshold(ApiModel):
+    """The threshold policy: a fixed step when utilisation leaves a band, then a rest."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "self.scaleDownPercent < self.scaleUpPercent",
+            "scaleDownPercent must be below scaleUpPercent: lower the one or raise the other",
+        ),
+    )
+
+    scale_up_percent: Annotated[int, Field(ge=1, le=100)] = 80
+    """Add agents at this utilisation or above."""
+    scale_up_by: Annotated[int, Field(ge=1, le=1000)] = 2
+    scale_down_percent: Annotated[int, Field(ge=0, le=99)] = 30
+    """Remove agents at this utilisation or below."""
+    scale_down_by: Annotated[int, Field(ge=1, le=1000)] = 1
+    cooldown: Duration = "5m"
+    """No change of either direction for so long after a change."""
+
+
+class Scaling(ApiModel):
+    """How the number of agents follows the work."""
+
+    policy: ScalingPolicyName = ScalingPolicyName.THRESHOLD
+    threshold: Threshold = Threshold()
+    demand_floor: bool = True
+    """Never fewer agents than arrival rate × service time keeps busy, whatever the policy says."""
+
+
+class Spot(ApiModel):
+    """The share of agents that runs on spot capacity."""
+
+    enabled: bool = True
+    percent: Percent = 70
+    """Share of the agents on spot nodes, rounded to whole agents."""
+    on_demand_base: Agents = 0
+    """Agents that run on demand before the share is applied."""
+    node_selector: Annotated[dict[str, str], Field(max_length=32)] | None = None
+    """Labels of your spot nodes, all required. Without it the labels of Karpenter, EKS, GKE and AKS are preferred."""
+    tolerations: Annotated[list[FreeForm], Field(max_length=32)] | None = None
+    """Taints of your spot nodes; those of GKE and AKS are always tolerated."""
+
+
+class Cost(ApiModel):
+    """What an hour of one agent costs."""
+
+    on_demand_per_hour: Usd = "0.50"
+    """US dollars for an hour of one agent on demand."""
+    spot_per_hour: Usd = "0.15"
+    """US dollars for an hour of one agent on spot capacity."""
+
+
+class AgentPoolSpec(ApiModel):
+    """A pool of agents: what one agent is, how many may run, and how their number is chosen."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("self.minAgents <= self.maxAgents", "minAgents is above maxAgents: lower minAgents or raise maxAgents"),
+        (
+            "type(self.warmAgents) == string || self.warmAgents <= self.maxAgents",
+            "warmAgents is above maxAgents: lower warmAgents or raise maxAgents",
+        ),
+        (
+            "!has(self.spot) || self.spot.onDemandBase <= self.maxAgents",
+            "spot.onDemandBase is above maxAgents: lower it or raise maxAgents",
+        ),
+        (
+            "has(self.agent.image) || (has(self.runtime) && has(self.runtime.models) && size(self.runtime.models) > 0)",
+            "the pool has nothing to run: name a model in runtime.models, or set agent.image",
+        ),
+    )
+
+    min_agents: Agents = 2
+    """Fewest agents, whatever the load. Only a budget may go below."""
+    max_agents: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Most agents, whatever the load."""
+    warm_agents: Annotated[
+        int | str,
+        Field(
+            json_schema_extra={
+                "anyOf": [{"type": "integer"}, {"type": "string"}],
+                "x-kubernetes-int-or-string": True,
+            }
+        ),
+    ] = 3
+    """Agents held ready while the pool is in use: a number, or a share of maxAgents such as ``10%``."""
+    idle_timeout: Duration = "30m"
+    """Without work for so long, the pool rests at minAgents and lets its warm agents go."""
+    replicas: Agents | None = None
+    """Number of agents set from outside through the scale subresource (``kubectl scale``, an HPA). While present it
+    takes the place of the scaling policy, within minAgents, maxAgents and the budget. Remove it to hand control back.
+    """
+    priority_class: PriorityClass = PriorityClass.STANDARD
+    """What a budget may take from this pool, and when."""
+    pause: Pause = Pause.NONE
+    """Hold scaling in, out, or both. A budget still acts."""
+    agent: Agent = Agent()
+    scaling: Scaling = Scaling()
+    spot: Spot = Spot()
+    cost: Cost = Cost()
+    runtime: RuntimeSettings = RuntimeSettings()
+
+
+class CapacityStatus(ApiModel):
+    """Agents of one capacity type."""
+
+    desired: int = 0
+    ready: int = 0
+
+
+class DecisionRecord(ApiModel):
+    """One change of the pool's size, with what led to it."""
+
+    at: str
+    from_agents: int
+    to_agents: int
+    reason: str
+    message: str
+    hourly_cost_usd: str
+    """What an hour costs after the change."""
+    hourly_cost_change_usd: str
+    """How much the change adds to an hour's cost; negative for a saving."""
+
+
+class AgentPoolStatus(ApiModel):
+    """What the operator last saw and decided."""
+
+    observed_generation: int | None = None
+    replicas: int = 0
+    """Agents that exist, of both capacity types."""
+    selector: str = ""
+    """Label selector of the pool's pods, for the scale subresource."""
+    desired_agents: int | None = None
+    ready_agents: int = 0
+    on_demand: CapacityStatus = CapacityStatus()
+    spot: CapacityStatus = CapacityStatus()
+    reason: str = ""
+    """Reason of the last change of size."""
+    hourly_cost_usd: str = "0.00"
+    last_scale_time: str | None = None
+    decisions: Annotated[list[DecisionRecord], Field(max_length=10)] = []
+    """The last ten changes of size, newest first."""
+    conditions: Annotated[
+        list[Condition],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+    ] = []

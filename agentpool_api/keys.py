@@ -1,0 +1,50 @@
+"""Which Redis keys hold what?
+
+All keys of a namespace share the hash tag ``{namespace}``, so that every atomic step works on Redis Cluster too.
+Money is nano-USD, time is Unix seconds.
+"""
+
+from __future__ import annotations
+
+PREFIX = "agentpool"
+
+SPEND_BUCKET_S = 900
+"""Spend is counted in quarters of an hour: every time zone's midnight is a multiple of it."""
+
+SPEND_RETENTION_S = 40 * 86400
+"""Longer than the longest window, a month of 31 days and the change of its zone."""
+
+
+def heartbeats(namespace: str, pool: str) -> str:
+    """Hash: pod name → Heartbeat (JSON)."""
+    return f"{PREFIX}:{{{namespace}}}:heartbeats:{pool}"
+
+
+def spend(namespace: str, pool: str) -> str:
+    """Hash: ``<bucket>:tokens`` and ``<bucket>:agents`` → nano-USD; ``bucket`` is the bucket's first Unix second."""
+    return f"{PREFIX}:{{{namespace}}}:spend:{pool}"
+
+
+def spend_bucket(at_s: float) -> int:
+    """First second of the spend bucket that holds this Unix time."""
+    return int(at_s // SPEND_BUCKET_S) * SPEND_BUCKET_S
+
+
+def charged_until(namespace: str, pool: str) -> str:
+    """Hash: pod UID → Unix milliseconds up to which its time has been charged."""
+    return f"{PREFIX}:{{{namespace}}}:charged:{pool}"
+
+
+def usage(namespace: str) -> str:
+    """Stream of UsageRecords, append-only: the totals can be rebuilt from it."""
+    return f"{PREFIX}:{{{namespace}}}:usage"
+
+
+def settled(namespace: str, request_id: str) -> str:
+    """Marks a request whose usage has been counted, so that a repeated settlement counts once."""
+    return f"{PREFIX}:{{{namespace}}}:settled:{request_id}"
+
+
+def response(namespace: str, pool: str, digest: str) -> str:
+    """One cached answer of a pool (L2)."""
+    return f"{PREFIX}:{{{namespace}}}:response:{pool}:{digest}"

@@ -1,0 +1,139 @@
+"""How is an agent runtime configured?
+
+One model for two places: the ``runtime`` section of an AgentPool and the file of ``python -m agent_runtime --config``.
+Secrets are named, never held: a runtime reads them as files ``<secrets folder>/<secret name>/<key>``, where the
+operator mounts them (``SECRETS_DIR``), or from the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from agentpool_api.money import Usd
+from agentpool_api.quantity import Duration, Size
+from agentpool_api.schema import ApiModel
+
+SECRETS_DIR = "/var/run/agentpool/secrets"
+CONFIG_PATH = "/etc/agentpool/runtime.json"
+
+DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+
+
+class SecretKey(ApiModel):
+    """One key of a Secret in the pool's namespace."""
+
+    name: DnsName
+    """Name of the Secret."""
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "api-key"
+    """Key inside the Secret."""
+
+
+class ModelPrice(ApiModel):
+    """Price of a model in US dollars per million tokens; replaces the price catalogue's."""
+
+    input_per_million: Usd
+    output_per_million: Usd = "0"
+    cached_input_per_million: Usd | None = None
+    """Price of input tokens the endpoint served from its own prompt cache; the input price when absent."""
+
+
+class Model(ApiModel):
+    """A model the pool's agents may call and the endpoint that serves it."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "!(has(self.apiKeySecretRef) && has(self.apiKeyEnv))",
+            "give the endpoint's key once: set apiKeySecretRef or apiKeyEnv, not both",
+        ),
+    )
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """Name the clients ask for."""
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)]
+    """Base URL of an OpenAI-compatible API, up to and with ``/v1``."""
+    upstream_model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """Name the endpoint knows the model by; ``name`` when absent."""
+    kind: Literal["chat", "embeddings"] = "chat"
+    """What the model serves."""
+    api_key_secret_ref: SecretKey | None = None
+    """The endpoint's key, from a Secret of the pool's namespace."""
+    api_key_env: EnvName | None = None
+    """The endpoint's key, from an environment variable of the runtime."""
+    price: ModelPrice | None = None
+    """Price of the model; the shipped catalogue (genai-prices) when absent."""
+
+
+class Authentication(ApiModel):
+    """Who may call the runtime."""
+
+    enabled: bool = True
+    """Refuse requests that hold no valid pool key."""
+    secret_name: DnsName | None = None
+    """Secret whose every value is a valid key. The operator makes ``<pool>-key`` with one key when absent."""
+
+
+class ResponseCache(ApiModel):
+    """The exact-match cache of answers: in the process (L1) and in Redis (L2)."""
+
+    enabled: bool = True
+    ttl: Duration = "1h"
+    """How long an answer may be served again."""
+    max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """Most entries in the process."""
+    max_size: Size = "100Mi"
+    """Most bytes in the process; what comes first counts."""
+    shared: bool = True
+    """Share answers among the pool's agents through Redis."""
+
+
+class Connections(ApiModel):
+    """The pool of connections to the model endpoints."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("self.perHost <= self.total", "perHost is above total: lower perHost or raise total"),
+    )
+
+    total: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Most connections at once."""
+    per_host: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Most connections to one host."""
+    keep_alive: Duration = "30s"
+    """How long an idle connection is kept."""
+    connect_timeout: Duration = "5s"
+    """Longest wait for a connection to be made."""
+    timeout: Duration = "120s"
+    """Longest time one call may take in all."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 3
+    """Further tries after a failure that may pass, with exponential backoff and jitter, honouring Retry-After."""
+
+
+class Limits(ApiModel):
+    """What one request may take."""
+
+    max_body_size: Size = "10Mi"
+    """Largest request body; a larger one is refused with 413."""
+    max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = 256
+    """Requests that may wait for a free slot; one more is refused with 429 and Retry-After."""
+    queue_timeout: Duration = "30s"
+    """Longest wait for a free slot; then 503 and Retry-After."""
+
+
+class RuntimeSettings(ApiModel):
+    """Settings of an agent runtime."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "self.models.all(m, self.models.exists_one(o, o.name == m.name))",
+            "two models have the same name: give each model of the pool a name of its own",
+        ),
+    )
+
+    models: Annotated[list[Model], Field(max_length=64)] = []
+    """Models the agents may call. A request for another model is refused with 404."""
+    auth: Authentication = Authentication()
+    cache: ResponseCache = ResponseCache()
+    connections: Connections = Connections()
+    limits: Limits = Limits()

@@ -1,0 +1,74 @@
+"""What do the runtime and the operator tell each other through Redis?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Record(BaseModel):
+    """Base of the records: closed, immutable, JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Problem(Record):
+    """Something in the configuration that keeps an agent from working."""
+
+    reason: Literal["SecretMissing", "EndpointUnreachable", "ConfigurationInvalid"]
+    field: str
+    """Path of the field in the AgentPool, for example ``spec.runtime.models[0].apiKeySecretRef``."""
+    message: str
+    """What is wrong and what to change; no secret in it."""
+
+
+class Heartbeat(Record):
+    """State of one agent, written every second. Counters count from the start of the process and never fall."""
+
+    pod: str
+    uid: str
+    at_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Unix seconds, the pod's clock."""
+    started_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Unix seconds at which the process began."""
+    capacity: Count
+    """Requests it works on at once."""
+    in_flight: Count
+    queued: Count
+    """Requests that wait for a slot."""
+    draining: bool = False
+    arrivals_total: Count
+    """Requests accepted or queued, cache hits left out: what needs an agent's slot."""
+    completed_total: Count
+    service_seconds_total: Seconds
+    """Time in a slot, summed over completed requests."""
+    wait_seconds_total: Seconds
+    """Time in the queue, summed over completed requests."""
+    cache_hits_total: Count = 0
+    last_activity_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Unix seconds of the last request; None before the first."""
+    problems: list[Problem] = []
+
+
+class UsageRecord(Record):
+    """What one answer used and cost."""
+
+    request_id: str
+    at_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    pool: str
+    pod: str
+    model: str
+    input_tokens: Count
+    """All input tokens, cached ones included."""
+    cached_input_tokens: Count = 0
+    output_tokens: Count
+    cost_nanousd: Count
+    saved_nanousd: Count = 0
+    """What a cache hit would have cost."""
+    cache: Literal["", "l1", "l2"] = ""
+    priced: bool = True
+    """False when no price is known for the model: the cost is then zero and the pool says so."""
