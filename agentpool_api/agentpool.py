@@ -45,8 +45,11 @@ class EnvVar(ApiModel):
     """An environment variable of the agent's container, as in a Pod."""
 
     name: EnvName
+    """Name of the variable."""
     value: Annotated[str, StringConstraints(max_length=32768)] | None = None
+    """Its value; or else ``valueFrom``."""
     value_from: FreeForm | None = None
+    """Where the value comes from: a Secret, a ConfigMap or a field of the pod."""
 
 
 class Agent(ApiModel):
@@ -64,8 +67,11 @@ class Agent(ApiModel):
     """Image of your agent. It runs beside the runtime, which it reaches by OPENAI_BASE_URL and OPENAI_API_KEY. Without
     an image the runtime itself is the agent."""
     command: Annotated[list[str], Field(max_length=64)] | None = None
+    """Entry point in place of your image's."""
     args: Annotated[list[str], Field(max_length=64)] | None = None
+    """Arguments in place of your image's."""
     env: Annotated[list[EnvVar], Field(max_length=256)] | None = None
+    """Environment of your agent's container."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port your agent serves on; the pool's Service offers it as ``agent``."""
     resources: FreeForm | None = None
@@ -97,9 +103,11 @@ class Threshold(ApiModel):
     scale_up_percent: Annotated[int, Field(ge=1, le=100)] = 80
     """Add agents at this utilisation or above."""
     scale_up_by: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Agents added in one step."""
     scale_down_percent: Annotated[int, Field(ge=0, le=99)] = 30
     """Remove agents at this utilisation or below."""
     scale_down_by: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Agents removed in one step."""
     cooldown: Duration = "5m"
     """No change of either direction for so long after a change."""
 
@@ -108,6 +116,7 @@ class Scaling(ApiModel):
     """How the number of agents follows the work."""
 
     policy: ScalingPolicyName = ScalingPolicyName.THRESHOLD
+    """Rule that chooses the number of agents."""
     threshold: Threshold = Threshold()
     demand_floor: bool = True
     """Never fewer agents than arrival rate × service time keeps busy, whatever the policy says."""
@@ -117,6 +126,7 @@ class Spot(ApiModel):
     """The share of agents that runs on spot capacity."""
 
     enabled: bool = True
+    """Run a share of the agents on spot capacity."""
     percent: Percent = 70
     """Share of the agents on spot nodes, rounded to whole agents."""
     on_demand_base: Agents = 0

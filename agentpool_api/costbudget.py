@@ -15,6 +15,7 @@ class LabelSelector(ApiModel):
     """Pools of the budget's namespace, by label; without labels all of them."""
 
     match_labels: Annotated[dict[str, str], Field(max_length=64)] = {}
+    """Labels a pool must carry, all of them."""
 
 
 class SpendLimits(ApiModel):
@@ -40,9 +41,11 @@ class SpendLimits(ApiModel):
     )
 
     daily: Usd | None = None
+    """A day begins at midnight in the budget's time zone."""
     weekly: Usd | None = None
     """A week begins on Monday."""
     monthly: Usd | None = None
+    """A month begins on its first day."""
 
 
 class CostBudgetSpec(ApiModel):
@@ -66,7 +69,9 @@ class CostBudgetSpec(ApiModel):
     )
 
     selector: LabelSelector = LabelSelector()
+    """Which pools the budget covers."""
     limits: SpendLimits
+    """How much they may spend."""
     time_zone: Annotated[
         str,
         StringConstraints(min_length=1, max_length=64),

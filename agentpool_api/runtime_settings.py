@@ -35,7 +35,9 @@ class ModelPrice(ApiModel):
     """Price of a model in US dollars per million tokens; replaces the price catalogue's."""
 
     input_per_million: Usd
+    """Price of input tokens."""
     output_per_million: Usd = "0"
+    """Price of output tokens."""
     cached_input_per_million: Usd | None = None
     """Price of input tokens the endpoint served from its own prompt cache; the input price when absent."""
 
@@ -79,6 +81,7 @@ class ResponseCache(ApiModel):
     """The exact-match cache of answers: in the process (L1) and in Redis (L2)."""
 
     enabled: bool = True
+    """Serve an identical request from the cache."""
     ttl: Duration = "1h"
     """How long an answer may be served again."""
     max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
