@@ -42,3 +42,18 @@ lint: $(INSTALLED) ## Check format, style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: install ## Run every check and test; ends with a verdict
+	@$(PYTHON) tests/run.py lint unit redis api e2e
+
+test-unit: install ## Run unit and contract tests (seconds)
+	@$(PYTHON) tests/run.py unit
+
+test-redis: install ## Run the tests that need a real Redis
+	@$(PYTHON) tests/run.py redis
+
+test-api: install ## Run the tests against a real API server
+	@$(PYTHON) tests/run.py api
+
+test-e2e: install ## Run the tests on a real node with real pods
+	@$(PYTHON) tests/run.py e2e
