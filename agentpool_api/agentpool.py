@@ -16,7 +16,6 @@ from agentpool_api.schema import ApiModel
 Percent = Annotated[int, Field(ge=0, le=100)]
 Agents = Annotated[int, Field(ge=0, le=10_000)]
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-PercentText = Annotated[str, StringConstraints(pattern=r"^(100|[1-9]?[0-9])%$")]
 
 
 class PriorityClass(StrEnum):
@@ -150,10 +149,17 @@ class AgentPoolSpec(ApiModel):
     """A pool of agents: what one agent is, how many may run, and how their number is chosen."""
 
     cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("self.minAgents <= self.maxAgents", "minAgents is above maxAgents: lower minAgents or raise maxAgents"),
+        (
+            "self.minAgents <= self.maxAgents",
+            "minAgents (2 unless set) is above maxAgents: lower minAgents or raise maxAgents",
+        ),
         (
             "type(self.warmAgents) == string || self.warmAgents <= self.maxAgents",
-            "warmAgents is above maxAgents: lower warmAgents or raise maxAgents",
+            "warmAgents (3 unless set) is above maxAgents: lower warmAgents or raise maxAgents",
+        ),
+        (
+            "type(self.warmAgents) == string ? self.warmAgents.matches('^(100|[1-9]?[0-9])%$') : self.warmAgents >= 0",
+            "warmAgents is neither a count nor a share: write it like 3 or 10%",
         ),
         (
             "!has(self.spot) || self.spot.onDemandBase <= self.maxAgents",

@@ -74,12 +74,12 @@ class CostBudgetSpec(ApiModel):
     """How much they may spend."""
     time_zone: Annotated[
         str,
-        StringConstraints(min_length=1, max_length=64),
+        StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64),
         Field(
             json_schema_extra={
                 "x-kubernetes-validations": [
                     {
-                        "rule": "timestamp('2026-01-01T00:00:00Z').getFullYear(self) > 0",
+                        "rule": "self != 'Local' && timestamp('2026-01-01T00:00:00Z').getFullYear(self) > 0",
                         "message": "timeZone is no IANA time zone: use a name such as Europe/Berlin or UTC",
                     },
                     {

@@ -1,7 +1,7 @@
 """How do the models become CustomResourceDefinitions?
 
 ``python -m agentpool_api.crdgen FOLDER`` writes one YAML file per resource. The schema is structural: references are
-inlined, optional fields carry no null, every object with defaults defaults to ``{}`` so that the API server fills it.
+inlined, optional fields carry no null, and every default is in it, so that the API server fills it in.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _property(field: FieldInfo, raw: dict[str, Any], definitions: dict[str, Any]
     if field.description:
         schema["description"] = _one_line(field.description)
     if isinstance(field.default, BaseModel):
-        schema["default"] = {}
+        # Whole, not {}: the API server checks the rules against a default before it fills in the defaults within.
+        schema["default"] = field.default.model_dump(mode="json", by_alias=True, exclude_none=True)
     elif raw.get("default") is None:
         schema.pop("default", None)
     return schema
