@@ -30,8 +30,9 @@ lock: ## Renew requirements/*.txt from pyproject.toml
 	done
 	$(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
 
-crds: $(INSTALLED) ## Renew crds/ and the chart's copies from the models
+crds: $(INSTALLED) ## Renew crds/, the chart's copies and docs/reference.md from the models
 	$(BIN)/python -m agentpool_api.crdgen crds
+	$(BIN)/python -m agentpool_api.refgen docs/reference.md
 
 fmt: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .

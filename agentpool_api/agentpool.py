@@ -46,7 +46,7 @@ class EnvVar(ApiModel):
     name: EnvName
     """Name of the variable."""
     value: Annotated[str, StringConstraints(max_length=32768)] | None = None
-    """Its value; or else ``valueFrom``."""
+    """Its value; or else `valueFrom`."""
     value_from: FreeForm | None = None
     """Where the value comes from: a Secret, a ConfigMap or a field of the pod."""
 
@@ -72,7 +72,7 @@ class Agent(ApiModel):
     env: Annotated[list[EnvVar], Field(max_length=256)] | None = None
     """Environment of your agent's container."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port your agent serves on; the pool's Service offers it as ``agent``."""
+    """Port your agent serves on; the pool's Service offers it as `agent`."""
     resources: FreeForm | None = None
     """Requests and limits of your agent's container, as in a Pod."""
     runtime_resources: FreeForm | None = None
@@ -82,7 +82,7 @@ class Agent(ApiModel):
     drain_timeout: Duration = "30m"
     """How long a leaving agent may finish its work."""
     service_account_name: DnsName | None = None
-    """ServiceAccount of the pods; ``default`` without rights when absent."""
+    """ServiceAccount of the pods; `default` without rights when absent."""
     create_service_account: bool = False
     """Make a ServiceAccount named like the pool and run the pods as it."""
     pod_template: FreeForm | None = None
@@ -184,11 +184,11 @@ class AgentPoolSpec(ApiModel):
             }
         ),
     ] = 3
-    """Agents held ready while the pool is in use: a number, or a share of maxAgents such as ``10%``."""
+    """Agents held ready while the pool is in use: a number, or a share of maxAgents such as `10%`."""
     idle_timeout: Duration = "30m"
     """Without work for so long, the pool rests at minAgents and lets its warm agents go."""
     replicas: Agents | None = None
-    """Number of agents set from outside through the scale subresource (``kubectl scale``, an HPA). While present it
+    """Number of agents set from outside through the scale subresource (`kubectl scale`, an HPA). While present it
     takes the place of the scaling policy, within minAgents, maxAgents and the budget. Remove it to hand control back.
     """
     priority_class: PriorityClass = PriorityClass.STANDARD

@@ -91,7 +91,7 @@ class CostBudgetSpec(ApiModel):
             }
         ),
     ] = "UTC"
-    """IANA time zone in which days, weeks and months begin, for example ``Europe/Berlin``."""
+    """IANA time zone in which days, weeks and months begin, for example `Europe/Berlin`."""
     alert_percents: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)] = [
         50,
         80,

@@ -57,7 +57,7 @@ class Model(ApiModel):
     endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)]
     """Base URL of an OpenAI-compatible API, up to and with ``/v1``."""
     upstream_model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    """Name the endpoint knows the model by; ``name`` when absent."""
+    """Name the endpoint knows the model by; `name` when absent."""
     kind: Literal["chat", "embeddings"] = "chat"
     """What the model serves."""
     api_key_secret_ref: SecretKey | None = None
@@ -74,7 +74,7 @@ class Authentication(ApiModel):
     enabled: bool = True
     """Refuse requests that hold no valid pool key."""
     secret_name: DnsName | None = None
-    """Secret whose every value is a valid key. The operator makes ``<pool>-key`` with one key when absent."""
+    """Secret whose every value is a valid key. The operator makes `<pool>-key` with one key when absent."""
 
 
 class ResponseCache(ApiModel):

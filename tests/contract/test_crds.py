@@ -11,6 +11,7 @@ import pytest
 from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_api.costbudget import CostBudgetSpec
 from agentpool_api.crdgen import agentpool_crd, costbudget_crd, crd_yaml
+from agentpool_api.refgen import reference_markdown
 
 ROOT = Path(__file__).parents[2]
 CRDS = {"agentpools": agentpool_crd(), "costbudgets": costbudget_crd()}
@@ -32,6 +33,11 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 def test_the_committed_file_is_what_the_models_generate(plural: str) -> None:
     committed = (ROOT / "crds" / f"{plural}.yaml").read_text(encoding="utf-8")
     assert committed == crd_yaml(CRDS[plural]), "run `make crds`"
+
+
+def test_the_committed_reference_is_what_the_models_generate() -> None:
+    committed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert committed == reference_markdown(), "run `make crds`"
 
 
 @pytest.mark.parametrize("plural", CRDS)
