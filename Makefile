@@ -32,6 +32,7 @@ lock: ## Renew requirements/*.txt from pyproject.toml
 
 crds: $(INSTALLED) ## Renew crds/, the chart's copies and docs/reference.md from the models
 	$(BIN)/python -m agentpool_api.crdgen crds
+	$(BIN)/python -m agentpool_api.crdgen charts/agentpool/files/crds
 	$(BIN)/python -m agentpool_api.refgen docs/reference.md
 
 fmt: $(INSTALLED) ## Format the code
