@@ -1,0 +1,52 @@
+"""How does a built image get to the cluster's node?"""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from cluster.errors import ClusterError
+from cluster.images import Built
+from cluster.progress import step
+
+
+def load_images(socket: Path, images: Iterable[Built]) -> None:
+    """Put the images into the node's containerd under their digest tag and as `:dev`, and drop their older versions."""
+    present = _listed(socket, "images")
+    for image in images:
+        if image.reference not in present:
+            with step(f"load {image.name}"):
+                import_archive(socket, image.archive)
+        repository = image.reference.removesuffix(image.tag)
+        _ctr(socket, "images", "tag", "--force", image.reference, f"{repository}dev")
+        for name in present - {image.reference, f"{repository}dev"}:
+            if name.startswith(repository):
+                _ctr(socket, "images", "remove", name)
+
+
+def forget_containers(socket: Path) -> bool:
+    """Remove what a killed node's containers left in the image store; False: nothing. Raises as below.
+
+    containerd has read them at its start: after True it must be started again.
+    """
+    containers = _listed(socket, "containers")
+    if containers:
+        _ctr(socket, "containers", "remove", *containers)
+    return bool(containers)
+
+
+def import_archive(socket: Path, archive: Path) -> None:
+    """Put an OCI or docker archive into the node's containerd. Raises ClusterError when it cannot."""
+    if not archive.exists():
+        raise ClusterError(f"{archive} does not exist: run `python3 -m cluster images` first")
+    _ctr(socket, "images", "import", str(archive))
+
+
+def _listed(socket: Path, what: str) -> set[str]:
+    return set(_ctr(socket, what, "list", "--quiet").split())
+
+
+def _ctr(socket: Path, *argv: str) -> str:
+    done = subprocess.run(["ctr", "--address", socket, "--namespace", "k8s.io", *argv], capture_output=True, text=True)
+    if done.returncode:
+        raise ClusterError(f"ctr {argv[1]} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
