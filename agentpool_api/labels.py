@@ -15,6 +15,9 @@ CAPACITY_TYPE_LABEL = f"{GROUP}/capacity-type"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 """On the pod template: a change of configuration rolls the pods."""
 
+APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
+"""On every object made for a pool: what it was last made from, so that a restarted operator writes nothing anew."""
+
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "agentpool"
 

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     """A schedule's window moved the bounds."""
     BOUNDS = "Bounds"
     """The minimum or maximum of the pool."""
+    EXTERNAL = "ReplicasSet"
+    """The number was set from outside through the scale subresource."""
     PAUSED = "Paused"
     """The user holds this direction."""
     METRICS_MISSING = "MetricsMissing"

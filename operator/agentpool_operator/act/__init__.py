@@ -1,0 +1,1 @@
+"""Writes: objects, statuses, events and the charges in Redis. Doing it twice changes nothing."""

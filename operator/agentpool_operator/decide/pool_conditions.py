@@ -1,0 +1,140 @@
+"""Which conditions does a pool have?
+
+| condition        | True                                   | False                                          |
+|------------------|----------------------------------------|------------------------------------------------|
+| Ready            | enough agents serve, nothing is wrong  | too few serve, or something needs the user     |
+| Progressing      | agents start, leave or are replaced    | all are as asked                               |
+| ScalingActive    | the policy moves the size              | paused, set from outside, or nothing is known  |
+| ScalingLimited   | bounds hold the size                   | the size is what the policy wants              |
+| BudgetLimited    | a budget holds the size down           | no budget acts on the pool                     |
+| MetricsAvailable | the agents report                      | some do not, or Redis does not answer          |
+| SpotAvailable    | spot nodes take the pool's agents      | none does                                      |
+
+"Enough" is the smaller of what is asked for and minAgents, but one at least: a pool that serves stays Ready while it
+grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from agentpool_api.conditions import Condition, PoolCondition, set_condition
+from agentpool_operator.decide.budget import PoolCeiling
+from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
+from agentpool_operator.decide.reasons import Reason
+from agentpool_operator.decide.size import Size, SizePolicy
+
+Verdict = tuple[bool | None, str, str]
+"""Status (None: Unknown), reason, message."""
+
+
+def decide_pool_conditions(
+    before: Iterable[Condition],
+    facts: PoolFacts,
+    policy: SizePolicy,
+    size: Size,
+    ceiling: PoolCeiling | None,
+    *,
+    now: datetime,
+) -> list[Condition]:
+    """All conditions, in a fixed order, with the transition times of those that did not change."""
+    verdicts: dict[str, Verdict] = {
+        PoolCondition.READY: _ready(facts, policy, size),
+        PoolCondition.PROGRESSING: _progressing(facts, size),
+        PoolCondition.SCALING_ACTIVE: _scaling_active(facts, policy, size),
+        PoolCondition.SCALING_LIMITED: _scaling_limited(size, policy),
+        PoolCondition.BUDGET_LIMITED: _budget_limited(ceiling),
+        PoolCondition.METRICS_AVAILABLE: _metrics_available(facts),
+    }
+    if facts.spot_enabled:
+        verdicts[PoolCondition.SPOT_AVAILABLE] = _spot_available(facts.spot)
+    conditions = [condition for condition in before if condition.type in verdicts]
+    for type_, (status, reason, message) in verdicts.items():
+        conditions = set_condition(
+            conditions, type_, status, reason, message, observed_generation=facts.generation, now=now
+        )
+    order = list(verdicts)
+    return sorted(conditions, key=lambda condition: order.index(condition.type))
+
+
+def _ready(facts: PoolFacts, policy: SizePolicy, size: Size) -> Verdict:
+    if facts.refused is not None:
+        return False, facts.refused.reason, facts.refused.message
+    trouble = _trouble(facts)
+    if trouble is not None:
+        return False, trouble.reason, trouble.message
+    if size.desired == 0:
+        return True, "ScaledToZero", f"no agent is wanted: {size.message}"
+    enough = max(1, min(size.desired, policy.min_agents))
+    if facts.ready >= enough:
+        return True, "AgentsReady", "enough agents serve"
+    if facts.on_demand.unschedulable or facts.spot.unschedulable:
+        message = facts.on_demand.unschedulable or facts.spot.unschedulable
+        hint = "add nodes, or lower the requests in spec.agent.resources and runtimeResources"
+        return False, "Unschedulable", f"no node takes an agent ({message}): {hint}"
+    return False, "AgentsStarting", f"waiting until {enough} agents serve"
+
+
+def _trouble(facts: PoolFacts) -> Trouble | None:
+    """What needs the user: the agents' own word first, for it is the most exact."""
+    if facts.problems:
+        first = facts.problems[0]
+        return Trouble(reason=first.reason, message=f"{first.field}: {first.message}")
+    return facts.on_demand.waiting or facts.spot.waiting
+
+
+def _progressing(facts: PoolFacts, size: Size) -> Verdict:
+    if not (facts.on_demand.current and facts.spot.current):
+        return True, "RollingOut", "agents are made from the newest configuration"
+    if facts.existing < size.desired:
+        return True, "ScalingOut", "agents are added"
+    if facts.existing > size.desired:
+        return True, "ScalingIn", "agents finish their work and leave"
+    if facts.ready < size.desired:
+        return True, "AgentsStarting", "agents start"
+    return False, "Stable", "all agents serve"
+
+
+def _scaling_active(facts: PoolFacts, policy: SizePolicy, size: Size) -> Verdict:
+    if policy.replicas is not None:
+        return False, "ReplicasSet", "spec.replicas holds the size: remove it to hand scaling back to the policy"
+    if not policy.may_grow and not policy.may_shrink:
+        return False, "Paused", "spec.pause holds the size"
+    if size.reason is Reason.METRICS_MISSING or (not facts.metrics_available and facts.ready > 0):
+        return False, "MetricsMissing", "the load is not known, so the size stays"
+    if not policy.may_grow or not policy.may_shrink:
+        return True, "PartlyPaused", "spec.pause holds one direction"
+    return True, "PolicyActive", "the size follows the work"
+
+
+def _scaling_limited(size: Size, policy: SizePolicy) -> Verdict:
+    if size.wished > policy.max_agents and size.desired >= policy.max_agents:
+        return True, "TooManyAgents", f"more agents are wanted than maxAgents ({policy.max_agents}) allows"
+    if size.wished < policy.min_agents and size.desired == policy.min_agents:
+        return True, "TooFewAgents", f"fewer agents are wanted than minAgents ({policy.min_agents}) demands"
+    return False, "WithinBounds", "the size is what the work needs"
+
+
+def _budget_limited(ceiling: PoolCeiling | None) -> Verdict:
+    if ceiling is None:
+        return False, "NoBudget", "no CostBudget selects the pool"
+    if ceiling.agents is None:
+        return False, "WithinBudget", "no budget acts on the pool"
+    return True, ceiling.level, f"CostBudget {ceiling.budget} allows {ceiling.agents} agents"
+
+
+def _metrics_available(facts: PoolFacts) -> Verdict:
+    if not facts.redis_up:
+        return False, "RedisUnavailable", "Redis does not answer: sizes hold until it does"
+    if facts.silent:
+        return False, "HeartbeatsMissing", f"ready agents do not report: {', '.join(facts.silent[:3])}"
+    if facts.metrics_available:
+        return True, "HeartbeatsFresh", "every ready agent reports"
+    return True, "NoAgents", "no agent serves, so none reports"
+
+
+def _spot_available(spot: CapacityFacts) -> Verdict:
+    if spot.unschedulable:
+        return False, "Unschedulable", f"no spot node takes an agent: {spot.unschedulable}"
+    return True, "SpotAvailable", "spot agents find nodes"

@@ -1,0 +1,35 @@
+"""What can go wrong in the operator, and does a later try help?"""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """Root of the operator's own errors."""
+
+
+class SettingsError(OperatorError):
+    """A setting of the process is missing or wrong; says which one and what to write instead."""
+
+
+class LeaseLostError(OperatorError):
+    """Another instance leads, or the API server could not be reached for too long to be sure that none does."""
+
+
+class RedisUnavailableError(OperatorError):
+    """Redis gave no answer in time. The next period tries again."""
+
+
+class ClusterUnavailableError(OperatorError):
+    """The API server gave no answer, or asks to come back later. A retry helps."""
+
+
+class ManifestRefusedError(OperatorError):
+    """The API server, or the operator itself, takes the manifest for wrong. Only a change of the resource helps.
+
+    ``reason`` is the condition's reason, ``message`` names the field and what to change.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message

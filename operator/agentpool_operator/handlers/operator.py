@@ -1,0 +1,101 @@
+"""How is kopf run? As a pure watcher: standalone, without finalizers, annotations, peering or posted logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kopf
+from lightkube.config.kubeconfig import SingleConfig
+
+from agentpool_operator.handlers.canary import register_canary
+from agentpool_operator.handlers.watches import Ask, configure_watches, register_watches
+from agentpool_operator.health import Health
+from agentpool_operator.observe.cluster import Store
+from agentpool_operator.settings import Settings
+
+SERVER_TIMEOUT_S = 240
+"""The API server ends a watch after this; it is taken up where it ended."""
+
+SIGNALS_SET_S = 0.1
+"""kopf sets signal handlers in the same moment in which it begins its start; after this they are in place."""
+
+
+def watch_settings() -> kopf.OperatorSettings:
+    """kopf's settings. The inactivity timeout of 70 s (kopf's default) finds a connection that silently died."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.posting.loggers = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # no rights to CRDs and namespaces are needed
+    settings.watching.server_timeout = SERVER_TIMEOUT_S
+    settings.watching.client_timeout = SERVER_TIMEOUT_S + 30
+    settings.watching.connect_timeout = 5
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21)
+    settings.queueing.exit_timeout = 0.5
+    settings.queueing.idle_timeout = 2.0
+    settings.process.ultimate_exiting_timeout = 30
+    return settings
+
+
+async def run_watches(
+    settings: Settings,
+    config: SingleConfig,
+    store: Store,
+    ask: Ask,
+    health: Health,
+    stop: asyncio.Event,
+    started: Callable[[], None],
+) -> None:
+    """Watch until stopped; ``started`` is called once kopf runs.
+
+    Ends on its own only by an error no retry helps with.
+    """
+    registry = kopf.OperatorRegistry()
+    kopf_settings = watch_settings()
+    configure_watches(kopf_settings)
+    register_watches(registry, store, ask)
+    register_canary(
+        registry,
+        kopf_settings,
+        lease=(settings.lease_namespace, settings.lease_name),
+        identity=settings.identity,
+        seen=health.see_canary,
+    )
+
+    async def login(**_: Any) -> kopf.ConnectionInfo | None:
+        return connection_info(config, kopf_settings)
+
+    async def on_startup(**_: Any) -> None:
+        await asyncio.sleep(SIGNALS_SET_S)
+        started()
+
+    kopf.on.login(registry=registry)(login)
+    kopf.on.startup(registry=registry)(on_startup)
+    await kopf.operator(
+        registry=registry,
+        settings=kopf_settings,
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+    )
+
+
+def connection_info(config: SingleConfig, settings: kopf.OperatorSettings) -> kopf.ConnectionInfo | None:
+    """The same cluster and account the other client uses. In a pod the token is read anew each time: it rotates."""
+    token_file = config.user.token_file if config.user else None
+    if not token_file:
+        return kopf.login_with_kubeconfig(settings=settings)
+    return kopf.ConnectionInfo(
+        server=config.cluster.server,
+        ca_path=config.cluster.certificate_auth,
+        token=Path(token_file).read_text(encoding="utf-8").strip(),
+        default_namespace=config.namespace,
+    )

@@ -1,0 +1,1 @@
+"""Which objects should exist for a pool? Pure: values in, JSON objects out."""

@@ -1,0 +1,186 @@
+"""What is one agent's pod?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from agentpool_api.labels import (
+    AGENT_CONTAINER,
+    CAPACITY_TYPE_LABEL,
+    CONFIG_HASH_ANNOTATION,
+    RUNTIME_CONTAINER,
+    RUNTIME_PORT,
+)
+from agentpool_api.quantity import duration_s
+from agentpool_api.runtime_settings import CONFIG_PATH, SECRETS_DIR
+from agentpool_operator.manifests.config import make_config_map
+from agentpool_operator.manifests.merge import merged
+from agentpool_operator.manifests.placement import make_placement
+from agentpool_operator.manifests.values import KEY_OF_POOL_SECRET, Manifest, PoolValues, digest, pool_labels
+
+NON_ROOT = 65532
+"""User and group of distroless images."""
+
+SETTLE_S = 10
+"""Time between the end of draining and the kernel's kill: to settle, hand back and exit."""
+
+DEFAULT_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+
+_REDIS_CA_PATH = "/etc/agentpool-redis"
+
+
+def make_pod_template(values: PoolValues, capacity_type: str) -> Manifest:
+    """The template of one Deployment, with the user's overlay.
+
+    Raises ManifestRefusedError when the overlay does not fit.
+    """
+    labels = {**pool_labels(values.name), CAPACITY_TYPE_LABEL: capacity_type}
+    template = {
+        "metadata": {
+            "labels": labels,
+            "annotations": {CONFIG_HASH_ANNOTATION: digest(make_config_map(values)["data"])},
+        },
+        "spec": _pod_spec(values, capacity_type),
+    }
+    overlay = values.spec.agent.pod_template
+    if overlay:
+        template = merged(template, overlay, "spec.agent.podTemplate")
+        template["metadata"]["labels"] |= labels  # the selectors hang on them
+    return template
+
+
+def _pod_spec(values: PoolValues, capacity_type: str) -> dict[str, Any]:
+    agent = values.spec.agent
+    spec: dict[str, Any] = {
+        "terminationGracePeriodSeconds": math.ceil(duration_s(agent.drain_timeout)) + SETTLE_S,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": NON_ROOT,
+            "runAsGroup": NON_ROOT,
+            "fsGroup": NON_ROOT,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_runtime_container(values, capacity_type)],
+        "volumes": _volumes(values),
+        **make_placement(values.spec.spot, values.name, capacity_type),
+    }
+    if agent.image is not None:
+        spec["containers"].append(_agent_container(values, agent.image))
+    if values.service_account_name is not None:
+        spec["serviceAccountName"] = values.service_account_name
+    if values.runtime.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in values.runtime.pull_secrets]
+    return spec
+
+
+def _runtime_container(values: PoolValues, capacity_type: str) -> dict[str, Any]:
+    return {
+        "name": RUNTIME_CONTAINER,
+        "image": values.runtime.image,
+        "imagePullPolicy": values.runtime.pull_policy,
+        "args": ["--config", CONFIG_PATH],
+        "env": _runtime_env(values, capacity_type),
+        "ports": [{"name": "http", "containerPort": RUNTIME_PORT, "protocol": "TCP"}],
+        "resources": values.spec.agent.runtime_resources or DEFAULT_RESOURCES,
+        "securityContext": _restricted(read_only=True),
+        "startupProbe": _probe("/healthz", period_s=1, failures=60),
+        "livenessProbe": _probe("/healthz", period_s=10, failures=3),
+        "readinessProbe": _probe("/readyz", period_s=1, failures=3),
+        "volumeMounts": _runtime_mounts(values),
+    }
+
+
+def _runtime_env(values: PoolValues, capacity_type: str) -> list[dict[str, Any]]:
+    agent = values.spec.agent
+    env: list[dict[str, Any]] = [
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "AGENTPOOL_POOL", "value": values.name},
+        {"name": "AGENTPOOL_CAPACITY_TYPE", "value": capacity_type},
+        {"name": "AGENTPOOL_CONCURRENCY", "value": str(agent.concurrency)},
+        {"name": "AGENTPOOL_DRAIN_TIMEOUT_S", "value": f"{duration_s(agent.drain_timeout):g}"},
+        {"name": "AGENTPOOL_REDIS_URL", "valueFrom": _secret_key(values.redis_secret_name, "url")},
+    ]
+    if values.redis.ca_pem:
+        env.append({"name": "AGENTPOOL_REDIS_CA_FILE", "value": f"{_REDIS_CA_PATH}/ca.crt"})
+    return env
+
+
+def _agent_container(values: PoolValues, image: str) -> dict[str, Any]:
+    agent = values.spec.agent
+    key: dict[str, Any] = {"name": "OPENAI_API_KEY", "value": "none"}
+    if values.spec.runtime.auth.enabled:
+        reference = _secret_key(values.auth_secret_name, KEY_OF_POOL_SECRET, optional=True)
+        key = {"name": "OPENAI_API_KEY", "valueFrom": reference}
+    own = [variable.manifest() for variable in agent.env or []]
+    named = {variable["name"] for variable in own}
+    ours = [{"name": "OPENAI_BASE_URL", "value": f"http://127.0.0.1:{RUNTIME_PORT}/v1"}, key]
+    container: dict[str, Any] = {
+        "name": AGENT_CONTAINER,
+        "image": image,
+        "env": [variable for variable in ours if variable["name"] not in named] + own,
+        # The user's image may need to write beside its mounts; all the rest stays restricted.
+        "securityContext": _restricted(read_only=False),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a path inside the pod
+    }
+    optional = {"command": agent.command, "args": agent.args, "resources": agent.resources}
+    container |= {name: value for name, value in optional.items() if value is not None}
+    if agent.port is not None:
+        container["ports"] = [{"name": "agent", "containerPort": agent.port, "protocol": "TCP"}]
+    return container
+
+
+def mounted_secrets(values: PoolValues) -> list[str]:
+    """Secrets the runtime reads as files, each once."""
+    names = [m.api_key_secret_ref.name for m in values.spec.runtime.models if m.api_key_secret_ref is not None]
+    if values.spec.runtime.auth.enabled:
+        names.append(values.auth_secret_name)
+    return list(dict.fromkeys(names))
+
+
+def _volumes(values: PoolValues) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "config", "configMap": {"name": values.config_name}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    # Optional: the runtime itself says which Secret is missing, and the pod starts once it is there.
+    for place, name in enumerate(mounted_secrets(values)):
+        volumes.append({"name": f"secret-{place}", "secret": {"secretName": name, "optional": True}})
+    if values.redis.ca_pem:
+        items = [{"key": "ca.crt", "path": "ca.crt"}]
+        volumes.append({"name": "redis-ca", "secret": {"secretName": values.redis_secret_name, "items": items}})
+    return volumes
+
+
+def _runtime_mounts(values: PoolValues) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "config", "mountPath": CONFIG_PATH.rpartition("/")[0], "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path inside the pod
+    ]
+    for place, name in enumerate(mounted_secrets(values)):
+        mounts.append({"name": f"secret-{place}", "mountPath": f"{SECRETS_DIR}/{name}", "readOnly": True})
+    if values.redis.ca_pem:
+        mounts.append({"name": "redis-ca", "mountPath": _REDIS_CA_PATH, "readOnly": True})
+    return mounts
+
+
+def _secret_key(secret: str, key: str, *, optional: bool = False) -> dict[str, Any]:
+    return {"secretKeyRef": {"name": secret, "key": key} | ({"optional": True} if optional else {})}
+
+
+def _restricted(*, read_only: bool) -> dict[str, Any]:
+    context: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    return context | ({"readOnlyRootFilesystem": True} if read_only else {})
+
+
+def _probe(path: str, *, period_s: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": RUNTIME_PORT},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

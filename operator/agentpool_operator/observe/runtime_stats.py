@@ -1,0 +1,164 @@
+"""What do the agents report?
+
+Heartbeats hold counters that only rise. Two of them from the same process give rates; a single one gives the state of
+now. A report that is malformed, old, from the future or of a pod nobody knows is no report.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from agentpool_api.wire import Heartbeat, Problem
+from agentpool_operator import metrics
+from agentpool_operator.observe.cluster import PodFacts
+
+STALE_S = 10.0
+"""A heartbeat comes every second; ten missed ones are an outage."""
+
+AHEAD_S = 5.0
+"""Clocks of nodes differ by less than this, or their reports cannot be used."""
+
+WINDOW_S = 60.0
+"""Rates and utilization are means over this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Sums over a pool's agents at one reading. ``at_s`` is our clock."""
+
+    at_s: float
+    capacity: int
+    in_flight: int
+    arrivals: int
+    """Arrived since the reading before."""
+    completed: int
+    service_s: float
+    """Time in service of the completed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStats:
+    """What a pool's agents report, taken together. None is unknown."""
+
+    available: bool
+    """Some ready agent reports."""
+    partial: bool
+    """Some ready agents do not report."""
+    silent: tuple[str, ...] = ()
+    """Ready agents that do not report."""
+    in_flight: int | None = None
+    queued: int | None = None
+    utilization: float | None = None
+    arrivals_per_s: float | None = None
+    service_s: float | None = None
+    last_activity_s: float | None = None
+    draining: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+    in_flight_by_pod: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING = PoolStats(available=False, partial=False)
+
+
+def parse_heartbeats(raw: Mapping[bytes, bytes]) -> dict[str, Heartbeat]:
+    """Valid heartbeats by pod UID."""
+    found: dict[str, Heartbeat] = {}
+    for value in raw.values():
+        try:
+            heartbeat = Heartbeat.model_validate_json(value)
+        except ValidationError:
+            metrics.HEARTBEATS_REFUSED.labels("malformed").inc()
+            continue
+        found[heartbeat.uid] = heartbeat
+    return found
+
+
+class PoolTracker:
+    """Folds one pool's readings into rates."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, Heartbeat] = {}
+        self._samples: deque[Sample] = deque()
+
+    def update(self, heartbeats: Mapping[str, Heartbeat], pods: Sequence[PodFacts], *, now_s: float) -> PoolStats:
+        """Take in a reading and tell what is known now."""
+        present = {pod.uid: pod for pod in pods if not pod.ended}
+        fresh = {uid: h for uid, h in heartbeats.items() if uid in present and _is_fresh(h, now_s)}
+        ready = {uid: pod for uid, pod in present.items() if pod.ready and not pod.leaving}
+        silent = tuple(sorted(p.name for uid, p in ready.items() if uid not in fresh and _is_due(p, now_s)))
+        problems = _distinct(p for uid, h in fresh.items() for p in h.problems)
+        if not fresh:
+            self._before = {}
+            self._samples.clear()
+            return PoolStats(available=False, partial=bool(silent), silent=silent, problems=problems)
+        serving = {uid: h for uid, h in fresh.items() if not h.draining}
+        self._add(fresh, serving, now_s)
+        activity = [h.last_activity_s for h in fresh.values() if h.last_activity_s is not None]
+        return PoolStats(
+            available=True,
+            partial=bool(silent),
+            silent=silent,
+            in_flight=sum(h.in_flight for h in fresh.values()),
+            queued=sum(h.queued for h in fresh.values()),
+            utilization=self._utilization(),
+            arrivals_per_s=self._arrivals_per_s(),
+            service_s=self._service_s(),
+            last_activity_s=min(max(activity), now_s) if activity else None,
+            draining=frozenset(h.pod for h in fresh.values() if h.draining),
+            problems=problems,
+            in_flight_by_pod={h.pod: h.in_flight + h.queued for h in fresh.values()},
+        )
+
+    def _add(self, fresh: Mapping[str, Heartbeat], serving: Mapping[str, Heartbeat], now_s: float) -> None:
+        arrivals = completed = 0
+        service_s = 0.0
+        for uid, after in fresh.items():
+            before = self._before.get(uid)
+            if before is None or before.started_s != after.started_s:
+                continue  # a new process counts from zero; what it did before we saw it is not of this interval
+            arrivals += max(after.arrivals_total - before.arrivals_total, 0)
+            completed += max(after.completed_total - before.completed_total, 0)
+            service_s += max(after.service_seconds_total - before.service_seconds_total, 0.0)
+        self._before = dict(fresh)
+        capacity = sum(h.capacity for h in serving.values())
+        in_flight = sum(h.in_flight for h in serving.values())
+        self._samples.append(Sample(now_s, capacity, in_flight, arrivals, completed, service_s))
+        while self._samples and not 0 <= now_s - self._samples[0].at_s <= WINDOW_S:
+            self._samples.popleft()
+
+    def _utilization(self) -> float | None:
+        capacity = sum(sample.capacity for sample in self._samples)
+        return sum(sample.in_flight for sample in self._samples) / capacity if capacity else None
+
+    def _arrivals_per_s(self) -> float | None:
+        if len(self._samples) < 2:
+            return None
+        span_s = self._samples[-1].at_s - self._samples[0].at_s
+        # The first sample's arrivals lie before the span.
+        return sum(s.arrivals for s in list(self._samples)[1:]) / span_s if span_s > 0 else None
+
+    def _service_s(self) -> float | None:
+        completed = sum(sample.completed for sample in self._samples)
+        return sum(sample.service_s for sample in self._samples) / completed if completed else None
+
+
+def _is_fresh(heartbeat: Heartbeat, now_s: float) -> bool:
+    age_s = now_s - heartbeat.at_s
+    if age_s > STALE_S:
+        metrics.HEARTBEATS_REFUSED.labels("stale").inc()
+    elif age_s < -AHEAD_S:
+        metrics.HEARTBEATS_REFUSED.labels("future").inc()
+    return -AHEAD_S <= age_s <= STALE_S
+
+
+def _is_due(pod: PodFacts, now_s: float) -> bool:
+    """Whether a ready pod has had the time to report."""
+    return pod.ready_since_s is None or now_s - pod.ready_since_s > STALE_S
+
+
+def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple({(p.reason, p.field): p for p in problems}.values())

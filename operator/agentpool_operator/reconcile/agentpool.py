@@ -1,0 +1,234 @@
+"""One pass over one pool: see, decide, act. A second pass over the same world writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from agentpool_api.agentpool import AgentPoolSpec, AgentPoolStatus
+from agentpool_api.labels import POOL_LABEL
+from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets
+from agentpool_operator.act.events import pool_occurrences, post_events
+from agentpool_operator.act.status import patch_status
+from agentpool_operator.act.victims import costs_to_stamp, stamp_victims
+from agentpool_operator.decide.budget import PoolCeiling, tightest_ceiling
+from agentpool_operator.decide.facts import Trouble
+from agentpool_operator.decide.pool_conditions import decide_pool_conditions
+from agentpool_operator.decide.pool_status import decide_pool_status
+from agentpool_operator.decide.size import Size, SizeMemory, decide_size
+from agentpool_operator.decide.split import CapacitySplit, split_capacity
+from agentpool_operator.errors import ManifestRefusedError
+from agentpool_operator.kinds import AGENT_POOL
+from agentpool_operator.manifests.pool import make_pool_objects
+from agentpool_operator.manifests.values import CAPACITY_TYPES, Manifest, PoolValues, digest
+from agentpool_operator.observe.cluster import PoolKey, Store
+from agentpool_operator.observe.pool import observe_load, observe_pool
+from agentpool_operator.reconcile import pool_metrics
+from agentpool_operator.reconcile.context import Context, PoolState, Refusal
+from agentpool_operator.reconcile.policies import agent_prices, size_policy, spot_policy
+
+log = structlog.get_logger(__name__)
+
+REFUSED_RETRY_S = 60.0
+"""What was refused is tried again so often, for the refusal may have had a cause outside of the manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass decided and how it went."""
+
+    size: Size
+    split: CapacitySplit
+    ceiling: PoolCeiling | None
+    refused: Trouble | None
+
+
+async def reconcile_pool(context: Context, key: PoolKey) -> None:
+    """Make the world match one pool. Raises OperatorError when a retry may help."""
+    body = context.store.get("AgentPool", key.namespace, key.name)
+    if body is None:
+        context.pools.pop(key, None)
+        pool_metrics.forget(key)
+        return
+    if "deletionTimestamp" in body["metadata"]:
+        return  # what belongs to it goes with it
+    state = _remember(context, key, body)
+    before = _status_of(body)
+    ceiling = _ceiling(context.store, body, state.spec)
+    size = _decide(context, key, body, state, before, ceiling)
+    split = split_capacity(size.desired, spot_policy(state.spec))
+    refused = await _act(context, key, state, split)
+    await _report(context, key, state, Outcome(size, split, ceiling, refused))
+
+
+def _remember(context: Context, key: PoolKey, body: dict[str, Any]) -> PoolState:
+    """The state of this very pool; another of the same name begins anew."""
+    uid, generation = str(body["metadata"]["uid"]), int(body["metadata"].get("generation", 0))
+    state = context.pools.get(key)
+    if state is None or state.uid != uid:
+        state = PoolState(uid, generation, _spec_of(body))
+        context.pools[key] = state
+    elif state.generation != generation:
+        state.spec = _spec_of(body)
+        state.generation = generation
+    return state
+
+
+def _spec_of(body: dict[str, Any]) -> AgentPoolSpec:
+    return AgentPoolSpec.model_validate(body.get("spec") or {})
+
+
+def _status_of(body: dict[str, Any]) -> AgentPoolStatus:
+    try:
+        return AgentPoolStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        log.warning("status unreadable, written anew", pool=body["metadata"]["name"])
+        return AgentPoolStatus()
+
+
+def _ceiling(store: Store, body: dict[str, Any], spec: AgentPoolSpec) -> PoolCeiling | None:
+    """What the namespace's budgets allow the pool, by their own status: it outlives the operator."""
+    labels = body["metadata"].get("labels") or {}
+    levels = [
+        (budget["metadata"]["name"], (budget.get("status") or {}).get("level", ""))
+        for budget in store.of_kind("CostBudget", body["metadata"]["namespace"])
+        if selects(budget, labels)
+    ]
+    return tightest_ceiling(levels, spec.priority_class, spec.min_agents)
+
+
+def selects(budget: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a budget covers a pool with these labels."""
+    wanted = ((budget.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+def _decide(
+    context: Context,
+    key: PoolKey,
+    body: dict[str, Any],
+    state: PoolState,
+    before: AgentPoolStatus,
+    ceiling: PoolCeiling | None,
+) -> Size:
+    now_s, stats = context.clock(), context.readings.of(key)
+    state.last_active_s = max(
+        state.last_active_s, _unix_s(body["metadata"].get("creationTimestamp")) or 0.0, stats.last_activity_s or 0.0
+    )
+    memory = SizeMemory(
+        desired=before.desired_agents,
+        last_scaled_at_s=_unix_s(before.last_scale_time),
+        last_active_s=state.last_active_s,
+    )
+    load = observe_load(
+        context.store.pods_of(key),
+        stats,
+        desired=before.desired_agents or 0,
+        concurrency=state.spec.agent.concurrency,
+        budget_ceiling=ceiling.agents if ceiling else None,
+    )
+    return decide_size(size_policy(state.spec), load, memory, partial=stats.partial, now_s=now_s)
+
+
+async def _act(context: Context, key: PoolKey, state: PoolState, split: CapacitySplit) -> Trouble | None:
+    """Apply everything. What is refused is returned as trouble; what ran before runs on, in the size asked for."""
+    values = _values(context, key, state)
+    await _stamp_victims(context, key, split)
+    now_s = context.clock()
+    source = digest([state.generation, split.on_demand, split.spot, values.runtime.image, values.redis.digest])
+    refusal = state.refused
+    if refusal is None or refusal.digest != source or now_s >= refusal.retry_at_s:
+        try:
+            await apply_secrets(context.api, values, state.applied)
+            await _apply_objects(context, values, make_pool_objects(values, split), state)
+        except ManifestRefusedError as error:
+            trouble = Trouble(reason=error.reason, message=error.message)
+            state.refused = refusal = Refusal(source, trouble, now_s + REFUSED_RETRY_S)
+        else:
+            state.refused = None
+            return None
+    for name, replicas in zip(_deployment_names(values), (split.on_demand, split.spot), strict=True):
+        deployment = context.store.get("Deployment", key.namespace, name)
+        if deployment is not None:
+            await apply_replicas(context.api, deployment, replicas)
+    return refusal.trouble
+
+
+async def _apply_objects(context: Context, values: PoolValues, manifests: list[Manifest], state: PoolState) -> None:
+    store = context.store
+    live = [store.get(m["kind"], values.namespace, m["metadata"]["name"]) for m in manifests]
+    async for written in apply_objects(context.api, state.uid, zip(manifests, live, strict=True), state.applied):
+        store.put(written)
+
+
+async def _stamp_victims(context: Context, key: PoolKey, split: CapacitySplit) -> None:
+    in_flight = context.readings.of(key).in_flight_by_pod
+    for capacity_type, replicas in zip(CAPACITY_TYPES, (split.on_demand, split.spot), strict=True):
+        pods = [
+            (pod.name, pod.deletion_cost)
+            for pod in context.store.pods_of(key)
+            if pod.capacity_type == capacity_type and not pod.leaving and not pod.ended
+        ]
+        costs = costs_to_stamp(pods, in_flight, shrinks_to=replicas)
+        await stamp_victims(context.api, key.namespace, list(costs.items()))
+
+
+async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Outcome) -> None:
+    """Write the status and tell what changed."""
+    body = context.store.get("AgentPool", key.namespace, key.name)
+    if body is None or body["metadata"]["uid"] != state.uid:
+        return
+    before, spec = _status_of(body), state.spec
+    now = datetime.fromtimestamp(context.clock(), UTC)
+    facts = observe_pool(
+        context.store,
+        context.readings,
+        key,
+        generation=state.generation,
+        spot_enabled=spec.spot.enabled,
+        deployments=_deployment_names(_values(context, key, state)),
+        refused=outcome.refused,
+    )
+    conditions = decide_pool_conditions(
+        before.conditions, facts, size_policy(spec), outcome.size, outcome.ceiling, now=now
+    )
+    status = decide_pool_status(
+        before,
+        facts,
+        outcome.size,
+        outcome.split,
+        CapacitySplit(on_demand=before.on_demand.desired, spot=before.spot.desired),
+        agent_prices(spec),
+        conditions,
+        selector=f"{POOL_LABEL}={key.name}",
+        now=now,
+    )
+    pool_metrics.show(key, status, context.readings.of(key))
+    written = await patch_status(context.api, AGENT_POOL, body, status)
+    if written is not None:
+        context.store.put(written)
+        occurrences = pool_occurrences(before, status)
+        await post_events(context.api, body, occurrences, instance=context.settings.identity, now=now)
+
+
+def _values(context: Context, key: PoolKey, state: PoolState) -> PoolValues:
+    return PoolValues(
+        namespace=key.namespace,
+        name=key.name,
+        uid=state.uid,
+        spec=state.spec,
+        runtime=context.settings.runtime,
+        redis=context.settings.agents_redis,
+    )
+
+
+def _deployment_names(values: PoolValues) -> list[str]:
+    return [values.deployment_name(capacity_type) for capacity_type in CAPACITY_TYPES]
+
+
+def _unix_s(text: str | None) -> float | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else None

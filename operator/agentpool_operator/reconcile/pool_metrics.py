@@ -1,0 +1,33 @@
+"""What do the metrics say of a pool?"""
+
+from __future__ import annotations
+
+from agentpool_api.agentpool import AgentPoolStatus
+from agentpool_operator import metrics
+from agentpool_operator.observe.cluster import PoolKey
+from agentpool_operator.observe.runtime_stats import PoolStats
+
+
+def show(pool: PoolKey, status: AgentPoolStatus, stats: PoolStats) -> None:
+    """Set the pool's series. A figure that is not known has no series: zero would be a lie."""
+    for capacity_type, capacity in (("on-demand", status.on_demand), ("spot", status.spot)):
+        metrics.POOL_DESIRED.labels(*pool, capacity_type).set(capacity.desired)
+        metrics.POOL_READY.labels(*pool, capacity_type).set(capacity.ready)
+    metrics.POOL_HOURLY_COST.labels(*pool).set(float(status.hourly_cost_usd))
+    for condition in status.conditions:
+        metrics.POOL_CONDITION.labels(*pool, condition.type).set(condition.status == "True")
+    known = {
+        metrics.POOL_UTILIZATION: stats.utilization,
+        metrics.POOL_QUEUED: stats.queued,
+        metrics.POOL_ARRIVALS: stats.arrivals_per_s,
+    }
+    for metric, value in known.items():
+        if value is None:
+            metric.remove_by_labels({"namespace": pool.namespace, "pool": pool.name})
+        else:
+            metric.labels(*pool).set(value)
+
+
+def forget(pool: PoolKey) -> None:
+    """Drop the series of a pool that is gone."""
+    metrics.forget_pool(pool.namespace, pool.name)
