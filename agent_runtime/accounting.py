@@ -1,0 +1,68 @@
+"""What is an answer booked as? Turns usage into money, metrics and a record for the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agent_runtime.budget.pricing import Price
+from agent_runtime.budget.settlement import Charge, Settlement
+from agent_runtime.cache.entry import Entry
+from agent_runtime.requests import Request
+from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.usage import Usage
+
+
+class Accounts:
+    """Books answers of one process."""
+
+    def __init__(
+        self,
+        prices: Mapping[str, Price | None],
+        settlement: Settlement | None,
+        instruments: Instruments,
+        *,
+        pool: str,
+        pod: str,
+        unix_time: Callable[[], float],
+    ) -> None:
+        self._prices = prices
+        self._settlement = settlement
+        self._instruments = instruments
+        self._pool = pool
+        self._pod = pod
+        self._unix_time = unix_time
+
+    def book_call(self, request: Request, usage: Usage) -> int | None:
+        """Book an answer the endpoint made; its cost, or None when nobody knows the model's price."""
+        price = self._prices[request.model]
+        cost = price.cost_nanousd(usage) if price is not None else 0
+        self._instruments.used(request.model, usage, cost)
+        if price is None:
+            self._instruments.unpriced.labels(request.model).inc()
+        self._settle(request, usage, cost=cost, saved=0, cache="", priced=price is not None)
+        return cost if price is not None else None
+
+    def book_saving(self, request: Request, entry: Entry, cache: str) -> None:
+        """Book an answer that cost nothing because it was there already."""
+        self._instruments.saved(request.model, entry.cost_nanousd)
+        self._settle(request, entry.usage, cost=0, saved=entry.cost_nanousd, cache=cache, priced=True)
+
+    def _settle(self, request: Request, usage: Usage, *, cost: int, saved: int, cache: str, priced: bool) -> None:
+        if self._settlement is not None:
+            self._settlement.add(
+                Charge(
+                    request_id=request.request_id,
+                    at_s=self._unix_time(),
+                    pool=self._pool,
+                    pod=self._pod,
+                    model=request.model,
+                    input_tokens=usage.input_tokens,
+                    cached_input_tokens=usage.cached_input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cost_nanousd=cost,
+                    saved_nanousd=saved,
+                    cache=cache,
+                    priced=priced,
+                    estimated=usage.estimated,
+                )
+            )

@@ -1,0 +1,192 @@
+"""How is the runtime put together, run, and brought to an end?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets as chance_source
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from itertools import count
+
+from agent_runtime.accounting import Accounts
+from agent_runtime.budget.pricing import price_models
+from agent_runtime.budget.settlement import Settlement
+from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.responses import ResponseCache
+from agent_runtime.cache.shared import SharedTier
+from agent_runtime.errors import RuntimeSetupError
+from agent_runtime.heartbeat import Pulse
+from agent_runtime.http.server import HttpServer
+from agent_runtime.http.service import Service
+from agent_runtime.models.endpoints import make_endpoint
+from agent_runtime.models.reach import Reach
+from agent_runtime.models.upstream import Upstream
+from agent_runtime.pipeline import Pipeline
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.secrets import Secrets
+from agent_runtime.settings import Process
+from agent_runtime.slots import Slots
+from agent_runtime.state import State
+from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.telemetry.logs import log
+from agentpool_api.quantity import duration_s, size_bytes
+from agentpool_api.runtime_settings import RuntimeSettings
+
+LAST_WORDS_S = 2.0
+"""Part of the drain's time kept for settling and leaving."""
+
+unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
+clock = time.monotonic
+
+
+class App:
+    """One running runtime."""
+
+    def __init__(self, settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> None:
+        self.process = process
+        self.instruments = instruments = Instruments()
+        self.secrets = Secrets(settings, process, environ)
+        if not process.in_cluster and self.secrets.problems:
+            first = self.secrets.problems[0]
+            raise RuntimeSetupError(f"{first.field}: {first.message}")
+        self.link = RedisLink(process.redis_url) if process.redis_url else None
+        self.settlement = (
+            Settlement(self.link, process.namespace, process.pool, instruments) if self.link is not None else None
+        )
+        endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
+        self.upstream = Upstream(
+            settings.connections,
+            self.secrets.endpoint_key,
+            instruments,
+            field_prefix=process.field_prefix,
+            chance=random.random,  # noqa: TID251
+            unix_time=unix_time,
+        )
+        self.reach = Reach(
+            endpoints, field_prefix=process.field_prefix, timeout_s=duration_s(settings.connections.connect_timeout)
+        )
+        slots = Slots(process.concurrency, settings.limits.max_queued, duration_s(settings.limits.queue_timeout), clock)
+        self.cache = _make_cache(settings, process, self.link)
+        pipeline = Pipeline(
+            endpoints={endpoint.model: endpoint for endpoint in endpoints},
+            upstream=self.upstream,
+            cache=self.cache,
+            slots=slots,
+            accounts=Accounts(
+                price_models(settings.models, datetime.fromtimestamp(unix_time(), UTC)),
+                self.settlement,
+                instruments,
+                pool=process.pool,
+                pod=process.pod,
+                unix_time=unix_time,
+            ),
+            instruments=instruments,
+            clock=clock,
+            unix_time=unix_time,
+        )
+        self.state = State(
+            process=process,
+            secrets=self.secrets,
+            reach=self.reach,
+            slots=slots,
+            pipeline=pipeline,
+            memory=self.cache.memory if self.cache is not None else None,
+            upstream=self.upstream,
+            link=self.link,
+            settlement=self.settlement,
+            instruments=instruments,
+            unix_time=unix_time,
+        )
+        self.service = Service(
+            pipeline=pipeline,
+            secrets=self.secrets,
+            state=self.state,
+            instruments=instruments,
+            models=[model.name for model in settings.models],
+            max_body_bytes=size_bytes(settings.limits.max_body_size),
+            request_ids=request_ids(),
+            clock=clock,
+            started_s=unix_time(),
+        )
+        self.server = HttpServer(self.service, process.host, process.port)
+        self.pulse = Pulse(process, self.state, self.secrets, self.link)
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to serve. Raises RuntimeSetupError when the port is taken."""
+        if self.link is None:
+            log(logging.INFO, "no AGENTPOOL_REDIS_URL: cache and accounting stay in this process")
+        else:
+            await self.pulse.beat()
+        await self.server.start()
+        self._run(self.pulse.beat_forever(self.server.tick))
+        self._run(self.reach.try_all())
+        if self.settlement is not None:
+            self._run(self.settlement.settle_forever())
+        if self.cache is not None and self.cache.shared is not None:
+            self._run(self.cache.shared.write_forever(unix_time))
+        for problem in self.state.problems:
+            log(logging.WARNING, "not ready", reason=problem.reason, field=problem.field, problem=problem.message)
+        log(logging.INFO, "serving", host=self.process.host, port=self.server.port, slots=self.process.concurrency)
+
+    async def drain(self) -> None:
+        """Finish what was begun, settle it and leave, within the drain's time."""
+        began_s = clock()
+        deadline_s = began_s + self.process.drain_timeout_s
+        self.state.draining = True
+        await self.pulse.beat()
+        work_ends_s = max(deadline_s - LAST_WORDS_S, began_s + self.process.drain_timeout_s / 2)
+        log(logging.INFO, "draining", unfinished=self.service.active, seconds=self.process.drain_timeout_s)
+        await self.service.idle(work_ends_s - clock())
+        if self.service.active:
+            log(logging.WARNING, "requests cut off at the end of the drain", unfinished=self.service.active)
+        await self.server.stop()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self.settlement is not None:
+            await self.settlement.drain(deadline_s - 0.5, clock)
+        if self.cache is not None and self.cache.shared is not None:
+            await self.cache.shared.flush(unix_time())
+        await self.pulse.leave()
+        await self.upstream.aclose()
+        if self.link is not None:
+            await self.link.aclose()
+        log(logging.INFO, "stopped", seconds=round(clock() - began_s, 3))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        self._background.append(asyncio.get_running_loop().create_task(work))
+
+
+def _make_cache(settings: RuntimeSettings, process: Process, link: RedisLink | None) -> ResponseCache | None:
+    cache = settings.cache
+    if not cache.enabled:
+        return None
+    shared = SharedTier(link, process.namespace, process.pool) if link is not None and cache.shared else None
+    return ResponseCache(MemoryTier(cache.max_entries, size_bytes(cache.max_size)), shared, duration_s(cache.ttl))
+
+
+def request_ids() -> Callable[[], str]:
+    """Ids that never repeat: chance for the process, a count for the request.
+
+    They are the runtime's own because the ledger counts each once: with a caller's ids a repeated one would be free.
+    """
+    prefix, numbers = f"req-{chance_source.token_hex(8)}-", count()
+    return lambda: f"{prefix}{next(numbers):x}"
+
+
+async def run(settings: RuntimeSettings, process: Process) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises RuntimeSetupError."""
+    app = App(settings, process, os.environ)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await app.start()
+    await stop.wait()
+    await app.drain()

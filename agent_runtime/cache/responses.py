@@ -1,0 +1,58 @@
+"""Where is an answer looked up and stored? In the process first, then in Redis; a hit moves up with its remaining life.
+
+A tier that fails is a miss. Which answer a caller accepts is the caller's Cache-Control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent_runtime.cache.control import CacheControl
+from agent_runtime.cache.entry import Entry
+from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.shared import SharedTier
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer from the cache."""
+
+    entry: Entry
+    tier: str
+    age_s: float
+
+
+class ResponseCache:
+    """The tiers of the response cache, fastest first."""
+
+    def __init__(self, memory: MemoryTier, shared: SharedTier | None, ttl_s: float) -> None:
+        self.memory = memory
+        self.shared = shared
+        self.ttl_s = ttl_s
+
+    def lookup(self, key: str, control: CacheControl, now_s: float) -> Found | None:
+        """The process's answer; never waits."""
+        entry = self.memory.get(key, now_s)
+        return _accepted(entry, "l1", control, now_s) if entry is not None else None
+
+    async def lookup_shared(self, key: str, control: CacheControl, now_s: float) -> Found | None:
+        """Another agent's answer, promoted into the process."""
+        if self.shared is None:
+            return None
+        entry = await self.shared.get(key)
+        if entry is None:
+            return None
+        self.memory.put(key, entry, now_s)
+        return _accepted(entry, "l2", control, now_s)
+
+    def store(self, key: str, entry: Entry, now_s: float) -> None:
+        """Keep an answer in every tier."""
+        self.memory.put(key, entry, now_s)
+        if self.shared is not None:
+            self.shared.put(key, entry)
+
+
+def _accepted(entry: Entry, tier: str, control: CacheControl, now_s: float) -> Found | None:
+    """``age`` is never negative: the clock of the agent that stored the answer may be ahead."""
+    age_s = max(now_s - entry.stored_s, 0.0)
+    return Found(entry, tier, age_s) if control.accepts(age_s, entry.expires_s - now_s) else None

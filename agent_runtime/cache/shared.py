@@ -1,0 +1,88 @@
+"""L2: which answers have the pool's other agents stored in Redis?
+
+Reads are bounded and a failure is a miss. Writes wait in a short queue and go out together, after the caller has its
+answer; when Redis is away they are dropped, since a lost cache entry costs one call and no correctness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from agent_runtime.cache.entry import Entry, pack, unpack
+from agent_runtime.redis_link import RedisLink, RedisUnavailable
+from agentpool_api import keys
+
+MAX_PENDING = 512
+MAX_PENDING_BYTES = 16 * 1024 * 1024
+MAX_ENTRY_BYTES = 4 * 1024 * 1024
+BATCH = 64
+GATHER_S = 0.02
+"""How long a write waits for company."""
+
+
+class SharedTier:
+    """Answers in Redis."""
+
+    def __init__(self, link: RedisLink, namespace: str, pool: str) -> None:
+        self._link = link
+        self._namespace = namespace
+        self._pool = pool
+        self._pending: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._pending_bytes = 0
+        self._wake = asyncio.Event()
+        self.dropped_total = 0
+
+    async def get(self, key: str) -> Entry | None:
+        """The answer another agent stored; None also when Redis is away or its bytes are damaged."""
+        if not self._link.available:
+            return None
+        try:
+            packed = await self._link.get(keys.response(self._namespace, self._pool, key))
+        except RedisUnavailable:
+            return None
+        return unpack(packed) if packed is not None else None
+
+    def put(self, key: str, entry: Entry) -> None:
+        """Store the answer soon."""
+        packed = pack(entry)
+        if len(packed) > MAX_ENTRY_BYTES or not self._link.available:
+            return
+        if key in self._pending:
+            self._pending_bytes -= len(self._pending.pop(key)[0])
+        self._pending[key] = (packed, entry.expires_s)
+        self._pending_bytes += len(packed)
+        while len(self._pending) > MAX_PENDING or self._pending_bytes > MAX_PENDING_BYTES:
+            self._take_oldest()
+            self.dropped_total += 1
+        self._wake.set()
+
+    async def write_forever(self, clock: Callable[[], float]) -> None:
+        """Send stored answers to Redis until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_S)
+            self._wake.clear()
+            await self.flush(clock())
+
+    async def flush(self, now_s: float) -> None:
+        """Send what waits, in batches."""
+        while self._pending:
+            batch = [self._take_oldest() for _ in range(min(BATCH, len(self._pending)))]
+            entries = [
+                (keys.response(self._namespace, self._pool, key), packed, int((expires_s - now_s) * 1000))
+                for key, packed, expires_s in batch
+                if expires_s - now_s >= 0.001
+            ]
+            try:
+                await self._link.store_many(entries)
+            except RedisUnavailable:
+                self.dropped_total += len(batch) + len(self._pending)
+                self._pending.clear()
+                self._pending_bytes = 0
+
+    def _take_oldest(self) -> tuple[str, bytes, float]:
+        key, (packed, expires_s) = self._pending.popitem(last=False)
+        self._pending_bytes -= len(packed)
+        return key, packed, expires_s

@@ -1,0 +1,65 @@
+"""How is an answer written as HTTP? Headers that tell what happened, error objects, and nothing of the endpoint's."""
+
+from __future__ import annotations
+
+import math
+
+from agent_runtime.errors import ApiError
+from agent_runtime.requests import Told
+from agentpool_api.money import usd_exact
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+NO_STORE = (b"cache-control", b"no-store")
+"""Answers are private to their caller; only the runtime's own cache may keep them."""
+
+
+def error_headers(error: ApiError) -> Headers:
+    """Headers of an error object."""
+    headers: Headers = [JSON, NO_STORE]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(math.ceil(error.retry_after_s), 0)))
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.close:
+        headers.append((b"connection", b"close"))
+    return headers
+
+
+def told_headers(told: Told) -> Headers:
+    """``x-agentpool-*``, ``Cache-Status`` (RFC 9211) and ``Age`` (RFC 9111) of an answer."""
+    headers: Headers = [
+        NO_STORE,
+        (b"x-agentpool-cache", told.cache.encode()),
+        (b"x-agentpool-model", _ascii(told.model)),
+        (b"x-agentpool-overhead-ms", b"%.3f" % (told.overhead_s * 1000)),
+        (b"cache-status", _cache_status(told)),
+    ]
+    if told.cost_nanousd is not None:
+        headers.append((b"x-agentpool-cost-usd", usd_exact(told.cost_nanousd).encode()))
+    if told.saved_nanousd:
+        headers.append((b"x-agentpool-saved-usd", usd_exact(told.saved_nanousd).encode()))
+    if told.age_s is not None:
+        headers.append((b"age", b"%d" % int(told.age_s)))
+    return headers
+
+
+def _cache_status(told: Told) -> bytes:
+    match told.cache:
+        case "l1" | "l2":
+            return b"agentpool; hit; ttl=%d; detail=%s" % (int(told.life_left_s), told.cache.encode())
+        case "coalesced":
+            return b"agentpool; fwd=miss; collapsed"
+        case "bypass":
+            return b"agentpool; fwd=bypass"
+        case _:
+            return b"agentpool; fwd=miss; stored" if told.stored else b"agentpool; fwd=miss"
+
+
+def _ascii(text: str) -> bytes:
+    """A header's value: what is not printable ASCII becomes a question mark."""
+    return bytes(code if 32 <= (code := ord(sign)) < 127 else 63 for sign in text)

@@ -1,0 +1,90 @@
+"""What does a caller ask for? Checks what the runtime itself needs and leaves the rest to the endpoint. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agent_runtime.cache.control import PLAIN, CacheControl
+from agent_runtime.errors import ApiError
+from agent_runtime.usage import Usage
+
+CHAT = "chat"
+EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call of the API, as far as the runtime understands it."""
+
+    operation: str
+    body: bytes
+    """As the caller sent it."""
+    fields: Mapping[str, Any]
+    """The body, parsed."""
+    model: str
+    stream: bool
+    include_usage: bool
+    """The caller asked for usage at the end of the stream."""
+    tenant: str
+    control: CacheControl = PLAIN
+    forwarded: Mapping[str, str] = field(default_factory=dict)
+    """Headers for the endpoint: trace context."""
+    request_id: str
+    started_s: float
+    """Monotonic time at which the request was there."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """What happened to a request, for the headers of its answer."""
+
+    model: str
+    cache: str
+    """l1, l2, coalesced, miss or bypass."""
+    stored: bool = False
+    usage: Usage | None = None
+    cost_nanousd: int | None = None
+    """None while a stream has not ended, or without a known price."""
+    saved_nanousd: int = 0
+    age_s: float | None = None
+    life_left_s: float = 0.0
+    overhead_s: float = 0.0
+
+
+def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
+    """The request's fields. Raises ApiError 400 naming the field and what to change."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _bad(f"the body is not JSON: {error}", "invalid_json") from None
+    if not isinstance(fields, dict):
+        raise _bad("the body must be a JSON object", "invalid_json")
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise _bad("model must be the name of a model; GET /v1/models lists them", "invalid_model", "model")
+    if operation == CHAT:
+        messages = fields.get("messages")
+        if not isinstance(messages, list) or not messages:
+            raise _bad("messages must be a list with at least one message", "invalid_messages", "messages")
+    elif not isinstance(fields.get("input"), str | list) or not fields["input"]:
+        raise _bad("input must be a text, or a list of texts or tokens, that is not empty", "invalid_input", "input")
+    if not isinstance(fields.get("stream"), bool | None):
+        raise _bad("stream must be true or false", "invalid_stream", "stream")
+    if not isinstance(fields.get("stream_options"), dict | None):
+        raise _bad("stream_options must be an object", "invalid_stream_options", "stream_options")
+    return fields
+
+
+def wants_stream(operation: str, fields: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Is the answer to be streamed, and does its end tell the usage?"""
+    stream = operation == CHAT and fields.get("stream") is True
+    options = fields.get("stream_options") or {}
+    return stream, stream and options.get("include_usage") is True
+
+
+def _bad(message: str, code: str, param: str | None = None) -> ApiError:
+    return ApiError(400, code, message, param=param)

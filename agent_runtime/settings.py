@@ -1,0 +1,204 @@
+"""With which settings does this process run?
+
+The configuration file (the ``runtime`` section of a pool) and the environment of the pod, checked before anything
+starts. Reads no clock and opens no connection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from agent_runtime.errors import RuntimeSetupError
+from agentpool_api.quantity import duration_s, size_bytes
+from agentpool_api.runtime_settings import SECRETS_DIR, RuntimeSettings
+
+STANDALONE_POOL = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What the environment says about this process."""
+
+    pod: str
+    uid: str
+    namespace: str
+    pool: str
+    capacity_type: str
+    concurrency: int
+    """Requests worked on at once."""
+    redis_url: str | None
+    drain_timeout_s: float
+    """Longest time from SIGTERM to exit."""
+    secrets_dir: Path
+    host: str
+    port: int
+    log_format: str
+    in_cluster: bool
+    """False on a laptop: then a missing secret stops the start instead of being reported."""
+    api_key: str | None
+    """A pool key from the environment, beside those of the Secret."""
+
+    @property
+    def field_prefix(self) -> str:
+        """What stands before a setting's path in messages: its place in the AgentPool, or nothing."""
+        return "spec.runtime." if self.in_cluster else ""
+
+
+def load_process(environ: Mapping[str, str]) -> Process:
+    """Settings from the environment. Raises RuntimeSetupError naming the variable."""
+    in_cluster = "POD_NAME" in environ
+    redis_url = environ.get("AGENTPOOL_REDIS_URL") or None
+    if redis_url is not None and urlsplit(redis_url).scheme not in ("redis", "rediss", "unix"):
+        raise RuntimeSetupError("AGENTPOOL_REDIS_URL must begin with redis://, rediss:// or unix://")
+    log_format = environ.get("AGENTPOOL_LOG_FORMAT", "json" if in_cluster else "text")
+    if log_format not in ("json", "text"):
+        raise RuntimeSetupError(f"AGENTPOOL_LOG_FORMAT is {log_format!r}; set it to json or text")
+    pod = environ.get("POD_NAME", "local")
+    return Process(
+        pod=pod,
+        uid=environ.get("POD_UID", pod),
+        namespace=environ.get("POD_NAMESPACE", "default"),
+        pool=environ.get("AGENTPOOL_POOL", STANDALONE_POOL),
+        capacity_type=environ.get("AGENTPOOL_CAPACITY_TYPE", "on-demand"),
+        concurrency=int(_number(environ, "AGENTPOOL_CONCURRENCY", 4, lowest=1, highest=100_000, whole=True)),
+        redis_url=redis_url,
+        drain_timeout_s=_number(environ, "AGENTPOOL_DRAIN_TIMEOUT_S", 30, lowest=1, highest=86_400),
+        secrets_dir=Path(environ.get("AGENTPOOL_SECRETS_DIR", SECRETS_DIR)),
+        host=environ.get("AGENTPOOL_HOST", "0.0.0.0" if in_cluster else "127.0.0.1"),
+        port=int(_number(environ, "AGENTPOOL_PORT", 8080, lowest=0, highest=65_535, whole=True)),
+        log_format=log_format,
+        in_cluster=in_cluster,
+        api_key=environ.get("AGENTPOOL_API_KEY") or None,
+    )
+
+
+def load_settings(path: str | os.PathLike[str], *, refuse_unknown: bool) -> RuntimeSettings:
+    """The configuration file, YAML or JSON. Raises RuntimeSetupError naming the file or the field.
+
+    A field nobody knows is most often a slip of the pen: it is refused where a person wrote the file, and ignored in
+    a pod, whose file the operator wrote and may be of a newer release.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RuntimeSetupError(f"cannot read the configuration {path}: {reason}; name a file with --config") from None
+    return parse_settings(_parse(text, str(path)), refuse_unknown=refuse_unknown)
+
+
+def parse_settings(raw: object, *, refuse_unknown: bool) -> RuntimeSettings:
+    """Checked settings from a parsed file. Raises RuntimeSetupError naming the field."""
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise RuntimeSetupError("the configuration must be a mapping with fields such as models, auth and cache")
+    try:
+        settings = RuntimeSettings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise RuntimeSetupError(f"{_path(first['loc'])}: {_lower(first['msg'])}") from None
+    if refuse_unknown and (unknown := _unknown_field(raw, settings)):
+        raise RuntimeSetupError(unknown)
+    _check_rules(settings)
+    return settings
+
+
+def _parse(text: str, name: str) -> object:
+    try:
+        return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        raise RuntimeSetupError(f"{name} line {error.lineno}: not JSON: {error.msg}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise RuntimeSetupError(f"{name}{where}: not YAML: {problem}") from None
+    except RecursionError:
+        raise RuntimeSetupError(f"{name}: nested too deeply") from None
+
+
+def _check_rules(settings: RuntimeSettings) -> None:
+    """The rules across fields that the API server checks as CEL, and the ranges of durations and sizes."""
+    connections = settings.connections
+    if connections.per_host > connections.total:
+        raise RuntimeSetupError("connections.perHost is above connections.total: lower the one or raise the other")
+    names = [model.name for model in settings.models]
+    for index, model in enumerate(settings.models):
+        if names.index(model.name) != index:
+            raise RuntimeSetupError(f"models[{index}].name: {model.name!r} is taken: give each model its own name")
+        if model.api_key_secret_ref and model.api_key_env:
+            raise RuntimeSetupError(f"models[{index}]: set apiKeySecretRef or apiKeyEnv, not both")
+        if not _has_host(model.endpoint):
+            raise RuntimeSetupError(f"models[{index}].endpoint: {model.endpoint!r} is not a URL like https://host/v1")
+    for field, text in (
+        ("connections.connectTimeout", connections.connect_timeout),
+        ("connections.timeout", connections.timeout),
+        ("limits.queueTimeout", settings.limits.queue_timeout),
+        ("cache.ttl", settings.cache.ttl),
+    ):
+        if duration_s(text) <= 0:
+            raise RuntimeSetupError(f"{field} must be above 0; write it like 30s")
+    if size_bytes(settings.limits.max_body_size) <= 0:
+        raise RuntimeSetupError("limits.maxBodySize must be above 0; write it like 10Mi")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _unknown_field(raw: object, model: BaseModel, path: str = "") -> str | None:
+    """A sentence about the first field of ``raw`` that the model does not know; None when all are known."""
+    if not isinstance(raw, dict):
+        return None
+    known: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        known[field.alias or name] = known[name] = getattr(model, name)
+    for key, value in raw.items():
+        if key not in known:
+            names = ", ".join(field.alias or name for name, field in type(model).model_fields.items())
+            return f"{path}{key}: no such field; the fields here are {names}"
+        children = known[key] if isinstance(known[key], list) else [known[key]]
+        values = value if isinstance(value, list) else [value]
+        for index, (child, part) in enumerate(zip(children, values, strict=False)):
+            step = f"{path}{key}[{index}]." if isinstance(value, list) else f"{path}{key}."
+            if isinstance(child, BaseModel) and (found := _unknown_field(part, child, step)):
+                return found
+    return None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.lstrip(".") or "configuration"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _number(
+    environ: Mapping[str, str], name: str, default: float, *, lowest: float, highest: float, whole: bool = False
+) -> float:
+    text = environ.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        kind = "a whole number" if whole else "a number"
+        raise RuntimeSetupError(f"{name} is {text!r}; set it to {kind}") from None
+    if not lowest <= value <= highest:
+        raise RuntimeSetupError(f"{name} is {text}; set it between {lowest:g} and {highest:g}")
+    return value

@@ -1,0 +1,117 @@
+"""What state is this agent in? Ready, draining, its problems and its heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agent_runtime.budget.settlement import Settlement
+from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.models.reach import Reach
+from agent_runtime.models.upstream import Upstream
+from agent_runtime.pipeline import Pipeline
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.secrets import Secrets
+from agent_runtime.settings import Process
+from agent_runtime.slots import Slots
+from agent_runtime.telemetry.instruments import Instruments
+from agentpool_api.wire import Heartbeat, Problem
+
+
+class State:
+    """One view over the parts of the process."""
+
+    def __init__(
+        self,
+        *,
+        process: Process,
+        secrets: Secrets,
+        reach: Reach,
+        slots: Slots,
+        pipeline: Pipeline,
+        memory: MemoryTier | None,
+        upstream: Upstream,
+        link: RedisLink | None,
+        settlement: Settlement | None,
+        instruments: Instruments,
+        unix_time: Callable[[], float],
+    ) -> None:
+        self.draining = False
+        self.unexpected_errors = 0
+        self._process = process
+        self._secrets = secrets
+        self._reach = reach
+        self._slots = slots
+        self._pipeline = pipeline
+        self._memory = memory
+        self._upstream = upstream
+        self._link = link
+        self._settlement = settlement
+        self._instruments = instruments
+        self._unix_time = unix_time
+        self._started_s = unix_time()
+        self._last_activity_s: float | None = None
+        self._was_ready = False
+
+    def touch(self) -> None:
+        """Note that a request came."""
+        self._last_activity_s = self._unix_time()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What keeps the agent from working, by field."""
+        return [*self._secrets.problems, *self._reach.problems]
+
+    @property
+    def ready(self) -> bool:
+        """Ready once no problem was left; after that only draining ends it: an endpoint that fails later fails for all
+        agents alike, and taking every one of them out of the Service would only hide its error."""
+        self._was_ready = self._was_ready or (not self.problems and self._reach.all_reached)
+        return self._was_ready and not self.draining
+
+    def readiness(self) -> dict[str, Any]:
+        """The body of /readyz."""
+        return {
+            "ready": self.ready,
+            "draining": self.draining,
+            "problems": [problem.model_dump() for problem in self.problems],
+        }
+
+    def heartbeat(self) -> Heartbeat:
+        """What the operator learns every second."""
+        slots = self._slots
+        return Heartbeat(
+            pod=self._process.pod,
+            uid=self._process.uid,
+            at_s=self._unix_time(),
+            started_s=self._started_s,
+            capacity=slots.capacity,
+            in_flight=slots.in_flight,
+            queued=slots.queued,
+            draining=self.draining,
+            arrivals_total=slots.arrivals_total,
+            completed_total=slots.completed_total,
+            service_seconds_total=slots.service_seconds_total,
+            wait_seconds_total=slots.wait_seconds_total,
+            cache_hits_total=self._pipeline.cache_hits_total,
+            last_activity_s=self._last_activity_s,
+            problems=self.problems,
+        )
+
+    def publish(self) -> None:
+        """Bring the gauges up to date."""
+        gauges = self._instruments
+        gauges.capacity.set(self._slots.capacity)
+        gauges.in_flight.set(self._slots.in_flight)
+        gauges.queued.set(self._slots.queued)
+        gauges.ready.set(self.ready)
+        if self._memory is not None:
+            self._memory.settle()
+            gauges.cache_entries.set(self._memory.entries)
+            gauges.cache_bytes.set(self._memory.bytes)
+            gauges.cache_evictions.set(self._memory.evictions_total)
+        gauges.redis_available.set(self._link is not None and self._link.available)
+        gauges.settlements_pending.set(self._settlement.pending if self._settlement is not None else 0)
+        busy, idle = self._upstream.connections_in_use()
+        gauges.upstream_connections.labels("busy").set(busy)
+        gauges.upstream_connections.labels("idle").set(idle)

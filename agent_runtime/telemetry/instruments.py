@@ -1,0 +1,146 @@
+"""Which figures does the runtime publish? Prometheus names and units; labels are few and take few values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+from agent_runtime.usage import Usage
+from agentpool_api.money import NANO_PER_USD
+
+P = "agentpool_runtime_"
+OWN_TIME_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1)
+ANSWER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+OTHER_MODEL = ""
+"""Label of requests for models nobody configured: callers must not be able to make label values."""
+
+
+class Instruments:
+    """All metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter(
+            P + "requests", "Requests answered.", ["operation", "model", "code"], registry=registry
+        )
+        self._duration = Histogram(
+            P + "request_duration_seconds",
+            "Time from the request's last byte to the answer's last.",
+            ["operation"],
+            buckets=ANSWER_S,
+            registry=registry,
+        )
+        self.overhead = Histogram(
+            P + "overhead_seconds",
+            "The runtime's own time per answer: all time until the answer begins, less queue and endpoint.",
+            buckets=OWN_TIME_S,
+            registry=registry,
+        )
+        self.queue_wait = Histogram(
+            P + "queue_wait_seconds", "Wait for a free slot.", buckets=ANSWER_S, registry=registry
+        )
+        self._first_token = Histogram(
+            P + "time_to_first_token_seconds",
+            "Time from the request to the stream's first frame.",
+            ["model"],
+            buckets=ANSWER_S,
+            registry=registry,
+        )
+        self._cache = Counter(
+            P + "cache_requests",
+            "Requests by what the cache did: l1, l2, coalesced, miss, bypass.",
+            ["result"],
+            registry=registry,
+        )
+        self.cache_entries = Gauge(P + "cache_entries", "Answers held in the process.", registry=registry)
+        self.cache_bytes = Gauge(P + "cache_bytes", "Bytes of the answers held in the process.", registry=registry)
+        self.cache_evictions = Gauge(
+            P + "cache_evicted_answers", "Answers evicted for room since the start.", registry=registry
+        )
+        self._tokens = Counter(
+            P + "tokens", "Tokens by direction: input, cached_input, output.", ["model", "direction"], registry=registry
+        )
+        self._cost = Counter(P + "cost_usd", "Money spent on tokens.", ["model"], registry=registry)
+        self._saved = Counter(P + "saved_usd", "Money the cache saved.", ["model"], registry=registry)
+        self.unpriced = Counter(
+            P + "unpriced_answers", "Answers of models without a known price.", ["model"], registry=registry
+        )
+        self.estimated = Counter(
+            P + "estimated_usage_answers", "Answers whose tokens had to be estimated.", ["model"], registry=registry
+        )
+        self.upstream_calls = Counter(
+            P + "upstream_calls", "Calls to endpoints by outcome.", ["endpoint", "outcome"], registry=registry
+        )
+        self.upstream_retries = Counter(
+            P + "upstream_retries",
+            "Repeated calls by the reason of the failure.",
+            ["endpoint", "reason"],
+            registry=registry,
+        )
+        self.upstream_connections = Gauge(
+            P + "upstream_connections", "Connections to endpoints.", ["state"], registry=registry
+        )
+        self.disconnects = Counter(
+            P + "client_disconnects", "Callers who left before their answer was whole.", registry=registry
+        )
+        self.in_flight = Gauge(P + "in_flight", "Requests in a slot.", registry=registry)
+        self.queued = Gauge(P + "queued", "Requests that wait for a slot.", registry=registry)
+        self.capacity = Gauge(P + "capacity", "Slots.", registry=registry)
+        self.ready = Gauge(P + "ready", "1 when the runtime is ready.", registry=registry)
+        self.redis_available = Gauge(P + "redis_available", "1 when Redis answers.", registry=registry)
+        self.settlements_pending = Gauge(
+            P + "settlements_pending", "Usage records that wait to be written.", registry=registry
+        )
+        self.settled = Counter(P + "settled_answers", "Usage records written to the ledger.", registry=registry)
+        self.settlements_folded = Counter(
+            P + "folded_answers", "Usage records merged into others for lack of room.", registry=registry
+        )
+        self._known: dict[tuple[str, ...], Callable[[float], None]] = {}
+
+    def answered(self, operation: str, model: str, code: int, duration_s: float) -> None:
+        """Count one finished request."""
+        self._add(self._requests, operation, model, str(code))(1)
+        self._observe(self._duration, operation)(duration_s)
+
+    def cache_result(self, result: str) -> None:
+        self._add(self._cache, result)(1)
+
+    def first_token(self, model: str, seconds: float) -> None:
+        self._observe(self._first_token, model)(seconds)
+
+    def used(self, model: str, usage: Usage, cost_nanousd: int) -> None:
+        """Count tokens and money of one answer of an endpoint."""
+        self._add(self._tokens, model, "input")(usage.input_tokens - usage.cached_input_tokens)
+        self._add(self._tokens, model, "cached_input")(usage.cached_input_tokens)
+        self._add(self._tokens, model, "output")(usage.output_tokens)
+        self._add(self._cost, model)(cost_nanousd / NANO_PER_USD)
+        if usage.estimated:
+            self.estimated.labels(model).inc()
+
+    def saved(self, model: str, cost_nanousd: int) -> None:
+        self._add(self._saved, model)(cost_nanousd / NANO_PER_USD)
+
+    def upstream_outcome(self, endpoint: str, outcome: str) -> None:
+        self._add(self.upstream_calls, endpoint, outcome)(1)
+
+    def exposition(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _add(self, counter: Counter, *labels: str) -> Callable[[float], None]:
+        """The child's ``inc``, looked up once: ``labels`` costs more than the count itself."""
+        key = (counter._name, *labels)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = counter.labels(*labels).inc
+        return known
+
+    def _observe(self, histogram: Histogram, *labels: str) -> Callable[[float], None]:
+        key = (histogram._name, *labels)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = histogram.labels(*labels).observe
+        return known
