@@ -8,11 +8,11 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 - the backend comes first
-from matplotlib.axes import Axes  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
-from demo.observation import Snapshot  # noqa: E402
-from demo.story import Event  # noqa: E402
+from demo.observation import Snapshot
+from demo.story import Event
 
 ON_DEMAND, SPOT, DEMAND, SPEND, LIMIT, MARK = "#2b6cb0", "#90cdf4", "#4a5568", "#2f855a", "#c53030", "#b7791f"
 SAME_MOMENT_S = 5.0

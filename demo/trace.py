@@ -1,10 +1,10 @@
 """Which requests does the demo send, when, and how long are they?
 
 The trace (examples/trace) says how many requests arrived in each ten seconds and how long they were; it holds no text.
-Times within a bin and the lengths of single requests are drawn from it with a fixed seed: arrivals uniformly, tokens from
-the log-normal distribution that has the bin's mean and 95th percentile. The texts are made up: numbered questions, padded
-to length. A share of the requests repeats one of a few frequent questions, the k-th most frequent 1/k as often as the
-first (Zipf); that share is the demo's assumption, not the trace's. Pure.
+Times within a bin and the lengths of single requests are drawn from it with a fixed seed: arrivals uniformly, tokens
+from the log-normal distribution that has the bin's mean and 95th percentile. The texts are made up: numbered questions,
+padded to length. A share of the requests repeats one of a few frequent questions, the k-th most frequent 1/k as often
+as the first (Zipf); that share is the demo's assumption, not the trace's. Pure.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def plan_requests(
 ) -> list[Request]:
     """Requests in the order of their arrival.
 
-    ``speed``: trace seconds per second of the replay; ``share``: part of the arrivals that is sent; ``repeated``: part of
-    those that asks one of ``frequent`` questions, each with the length it had when it was first asked. All of them in
-    [0, 1] but the speed. Half of the requests are streamed.
+    ``speed``: trace seconds per second of the replay; ``share``: part of the arrivals that is sent; ``repeated``: part
+    of those that asks one of ``frequent`` questions, each with the length it had when it was first asked. Shares are in
+    [0, 1]. Half of the requests are streamed.
     """
     draw = Random(seed)
     asked: dict[int, Request] = {}
@@ -91,7 +91,7 @@ def _arrivals(
     weights = [1 / rank for rank in ranks]
     fresh = frequent
     for bin_ in bins:
-        chosen = sum(draw.random() < share for _ in range(bin_.count))  # noqa: TID251 - a seeded generator
+        chosen = sum(draw.random() < share for _ in range(bin_.count))
         for offset in sorted(draw.uniform(0, BIN_S) for _ in range(chosen)):
             again = draw.uniform(0, 1) < repeated
             if not again:
@@ -113,8 +113,8 @@ def _as_first_asked(request: Request, asked: dict[int, Request]) -> Request:
 def _tokens(draw: Random, mean: float, p95: float) -> int:
     """A length from the log-normal distribution with this mean and 95th percentile.
 
-    p95 / mean = exp(1.645 σ - σ²/2), so σ = 1.645 - √(1.645² - 2 ln(p95 / mean)); the root is real up to p95 / mean = 3.87,
-    and a bin of few requests may lie above.
+    p95 / mean = exp(1.645 σ - σ²/2), so σ = 1.645 - √(1.645² - 2 ln(p95 / mean)); the root is real up to
+    p95 / mean = 3.87, and a bin of few requests may lie above.
     """
     if p95 <= mean:
         return max(1, round(mean))
