@@ -68,9 +68,7 @@ def _up(options: argparse.Namespace) -> None:
     state = _state(options)
     if options.kind == "control-plane":
         install_tools()
-        plane = ControlPlane(state, fake_nodes=options.fake_nodes)
-        if not plane.is_ready():
-            plane.start()
+        ControlPlane(state, fake_nodes=options.fake_nodes).up()
     elif has_kind():
         kind_up(options.name, state / "kubeconfig")
     else:

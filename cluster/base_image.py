@@ -42,7 +42,7 @@ def build_access(folder: Path) -> list[str]:
     if _AUTHORITIES.exists():
         shutil.copy(_AUTHORITIES, folder / "authorities.crt")
     (folder / "apt.conf").write_text(_apt_configuration())
-    (folder / "pip.conf").write_text(_pip_configuration())
+    (folder / "pip.conf").write_text(pip_configuration())
     wheels = (f"--volume={place}:{_wheels_inside(place)}:ro" for place in _local_wheels())
     return [
         f"--volume={folder}:{_INSIDE}:ro",
@@ -96,7 +96,7 @@ def _pip_settings() -> dict[str, str]:
     return settings | {key[4:].lower().replace("_", "-"): value for key, value in told.items()}
 
 
-def _pip_configuration() -> str:
+def pip_configuration() -> str:
     settings = _pip_settings()
     settings["find-links"] = " ".join(_wheels_inside(place) for place in _local_wheels())
     if _AUTHORITIES.exists():

@@ -130,13 +130,13 @@ def _remove_chains(family: str) -> None:
     if not shutil.which(family):
         return
     saved = subprocess.run([f"{family}-save"], capture_output=True, text=True).stdout
-    kept = [line for line in saved.splitlines() if not _is_ours(line)]
+    kept = [line for line in saved.splitlines() if not is_ours(line)]
     if kept != saved.splitlines():
         text = "\n".join(kept) + "\n"
         subprocess.run([f"{family}-restore"], input=text, text=True, capture_output=True, check=True)
 
 
-def _is_ours(line: str) -> bool:
+def is_ours(line: str) -> bool:
     return line.startswith((":KUBE-", ":CNI-", "-A KUBE-", "-A CNI-")) or " -j KUBE-" in line or " -j CNI-" in line
 
 

@@ -8,6 +8,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -81,22 +82,20 @@ class ControlPlane:
         log when a component gives up or the deadline passes.
         """
         require_tools(self._components)
-        with locked(self.state.with_suffix(".lock")):
-            for attempt in range(_ATTEMPTS):
-                self._clean()
-                try:
-                    self._start(time.monotonic() + deadline_s)
-                except PortTakenError:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-                else:
-                    return
+        with self._locked():
+            self._start_anew(deadline_s)
+
+    def up(self, deadline_s: float = 60.0) -> None:
+        """As start(), but a control plane that is ready is left as it is."""
+        require_tools(self._components)
+        with self._locked():
+            if not self.is_ready():
+                self._start_anew(deadline_s)
 
     def stop(self) -> None:
         """End every process and remove the folder; nothing to do is fine."""
-        with locked(self.state.with_suffix(".lock")):
+        with self._locked():
             self._clean()
-        self.state.with_suffix(".lock").unlink(missing_ok=True)
 
     def running(self) -> dict[str, int | None]:
         """Process id of each component; None: not running."""
@@ -137,6 +136,20 @@ class ControlPlane:
         status, answer = self.api.call("POST", "/api/v1/nodes", node)
         if status not in (201, 409):
             raise ClusterError(f"node {name} was refused: {answer}")
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.state.parent / f".{self.state.name}.lock")
+
+    def _start_anew(self, deadline_s: float) -> None:
+        for attempt in range(_ATTEMPTS):
+            self._clean()
+            try:
+                self._start(time.monotonic() + deadline_s)
+            except PortTakenError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def _clean(self) -> None:
         processes.kill_all(self.state)

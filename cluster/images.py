@@ -77,7 +77,7 @@ def build_images() -> list[Built]:
 def build_pause() -> Built:
     """The image that holds a pod's network, for a containerd that reaches no registry."""
     with _building():
-        built = _take_inputs(_PAUSE)
+        built = take_inputs(_PAUSE)
         if not built.archive.exists():
             with step(f"image {built.name}"):
                 _compile_pause()
@@ -105,7 +105,7 @@ def _building() -> AbstractContextManager[None]:
 
 
 def _build(image: Image) -> Built:
-    built = _take_inputs(image)
+    built = take_inputs(image)
     dockerfile = f"--file={_context() / image.inputs[0]}"
     if has_docker():
         if subprocess.run(["docker", "image", "inspect", built.reference], capture_output=True).returncode:
@@ -126,7 +126,7 @@ def _context() -> Path:
     return cache_dir() / "images" / "context"
 
 
-def _take_inputs(image: Image) -> Built:
+def take_inputs(image: Image) -> Built:
     """Copy the inputs to the build context and name the image after what was copied: the tree may change meanwhile."""
     shutil.rmtree(_context(), ignore_errors=True)
     for name in image.inputs:

@@ -20,7 +20,7 @@ def make_authority(pki: Path) -> None:
 
 
 def issue(pki: Path, name: str, subject: str, names: tuple[str, ...] = ()) -> None:
-    """Write name.crt and name.key for `subject` (as OpenSSL writes it); `names` as in `IP:10.0.0.1`, `DNS:localhost`."""
+    """Write name.crt and name.key for `subject` (in OpenSSL form); `names` as in `IP:10.0.0.1`, `DNS:localhost`."""
     extensions = ["-addext", "extendedKeyUsage=clientAuth,serverAuth", "-addext", "basicConstraints=CA:FALSE"]
     if names:
         extensions += ["-addext", "subjectAltName=" + ",".join(names)]
