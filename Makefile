@@ -30,6 +30,12 @@ lock: ## Renew requirements/*.txt from pyproject.toml
 	done
 	$(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
 
+demo: $(INSTALLED) ## A pool under a budget on a real cluster: install, replay, plot
+	@$(BIN)/python -m demo
+
+demo-down: $(INSTALLED) ## Remove the demo's cluster
+	@$(BIN)/python -m demo down
+
 crds: $(INSTALLED) ## Renew crds/, the chart's copies and docs/reference.md from the models
 	$(BIN)/python -m agentpool_api.crdgen crds
 	$(BIN)/python -m agentpool_api.crdgen charts/agentpool/files/crds
