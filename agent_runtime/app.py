@@ -54,7 +54,7 @@ class App:
         if not process.in_cluster and self.secrets.problems:
             first = self.secrets.problems[0]
             raise RuntimeSetupError(f"{first.field}: {first.message}")
-        self.link = RedisLink(process.redis_url) if process.redis_url else None
+        self.link = RedisLink(process.redis) if process.redis else None
         self.settlement = (
             Settlement(self.link, process.namespace, process.pool, instruments) if self.link is not None else None
         )
@@ -156,7 +156,7 @@ class App:
         await self.pulse.leave()
         await self.upstream.aclose()
         if self.link is not None:
-            await self.link.aclose()
+            self.link.close()
         log(logging.INFO, "stopped", seconds=round(clock() - began_s, 3))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:

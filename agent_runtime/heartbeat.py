@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from agent_runtime.redis_link import RedisLink, RedisUnavailable
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.redis_wire import RedisUnavailable
 from agent_runtime.secrets import Secrets
 from agent_runtime.settings import Process
 from agent_runtime.state import State

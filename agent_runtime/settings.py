@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from agent_runtime.errors import RuntimeSetupError
+from agent_runtime.redis_wire import Address, parse_url
 from agentpool_api.quantity import duration_s, size_bytes
 from agentpool_api.runtime_settings import SECRETS_DIR, RuntimeSettings
 
@@ -35,7 +36,8 @@ class Process:
     capacity_type: str
     concurrency: int
     """Requests worked on at once."""
-    redis_url: str | None
+    redis: Address | None
+    """None: cache and accounting stay in the process."""
     drain_timeout_s: float
     """Longest time from SIGTERM to exit."""
     secrets_dir: Path
@@ -56,9 +58,6 @@ class Process:
 def load_process(environ: Mapping[str, str]) -> Process:
     """Settings from the environment. Raises RuntimeSetupError naming the variable."""
     in_cluster = "POD_NAME" in environ
-    redis_url = environ.get("AGENTPOOL_REDIS_URL") or None
-    if redis_url is not None and urlsplit(redis_url).scheme not in ("redis", "rediss", "unix"):
-        raise RuntimeSetupError("AGENTPOOL_REDIS_URL must begin with redis://, rediss:// or unix://")
     log_format = environ.get("AGENTPOOL_LOG_FORMAT", "json" if in_cluster else "text")
     if log_format not in ("json", "text"):
         raise RuntimeSetupError(f"AGENTPOOL_LOG_FORMAT is {log_format!r}; set it to json or text")
@@ -70,7 +69,7 @@ def load_process(environ: Mapping[str, str]) -> Process:
         pool=environ.get("AGENTPOOL_POOL", STANDALONE_POOL),
         capacity_type=environ.get("AGENTPOOL_CAPACITY_TYPE", "on-demand"),
         concurrency=int(_number(environ, "AGENTPOOL_CONCURRENCY", 4, lowest=1, highest=100_000, whole=True)),
-        redis_url=redis_url,
+        redis=_redis(environ.get("AGENTPOOL_REDIS_URL")),
         drain_timeout_s=_number(environ, "AGENTPOOL_DRAIN_TIMEOUT_S", 30, lowest=1, highest=86_400),
         secrets_dir=Path(environ.get("AGENTPOOL_SECRETS_DIR", SECRETS_DIR)),
         host=environ.get("AGENTPOOL_HOST", "0.0.0.0" if in_cluster else "127.0.0.1"),
@@ -79,6 +78,16 @@ def load_process(environ: Mapping[str, str]) -> Process:
         in_cluster=in_cluster,
         api_key=environ.get("AGENTPOOL_API_KEY") or None,
     )
+
+
+def _redis(url: str | None) -> Address | None:
+    """Never quotes the URL: it may hold a password."""
+    if not url:
+        return None
+    try:
+        return parse_url(url)
+    except ValueError as error:
+        raise RuntimeSetupError(f"AGENTPOOL_REDIS_URL: {error}") from None
 
 
 def load_settings(path: str | os.PathLike[str], *, refuse_unknown: bool) -> RuntimeSettings:

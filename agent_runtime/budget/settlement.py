@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from agent_runtime.redis_link import RedisLink, RedisUnavailable
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.redis_wire import RedisUnavailable
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.logs import log
 from agentpool_api import keys

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from agent_runtime.cache.entry import Entry, pack, unpack
-from agent_runtime.redis_link import RedisLink, RedisUnavailable
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.redis_wire import RedisUnavailable
 from agentpool_api import keys
 
 MAX_PENDING = 512
