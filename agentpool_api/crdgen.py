@@ -42,7 +42,7 @@ BUDGET_COLUMNS: tuple[Column, ...] = (
     ("Level", "string", ".status.level", 0),
     ("Pools", "integer", ".status.pools", 0),
     ("Status", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
-    ("Resets", "date", ".status.windows[0].resetsAt", 1),
+    ("Resets", "string", ".status.windows[0].resetsAt", 1),
     ("Age", "date", ".metadata.creationTimestamp", 0),
 )
 

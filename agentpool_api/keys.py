@@ -35,6 +35,13 @@ def charged_until(namespace: str, pool: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:charged:{pool}"
 
 
+def carried(namespace: str, budget: str) -> str:
+    """Hash of a budget: window key → nano-USD spent in that window that the pools' spend no longer shows (a pool left,
+    or Redis lost its data); ``selector`` → digest of the selector it was counted for; ``lost`` → Unix second until
+    which the loss of data is told."""
+    return f"{PREFIX}:{{{namespace}}}:carried:{budget}"
+
+
 def usage(namespace: str) -> str:
     """Stream of UsageRecords, append-only: the totals can be rebuilt from it."""
     return f"{PREFIX}:{{{namespace}}}:usage"

@@ -31,9 +31,9 @@ from agentpool_operator.logs import configure_logs
 from agentpool_operator.observe.cluster import ObjectKey, Store
 from agentpool_operator.observe.readings import Readings
 from agentpool_operator.observe.sweep import sweep
-from agentpool_operator.pulse import beat
 from agentpool_operator.reconcile.context import Context
 from agentpool_operator.reconcile.one import reconcile
+from agentpool_operator.reconcile.pulse import pulse
 from agentpool_operator.redis_link import RedisLink
 from agentpool_operator.settings import Settings, read_settings
 from agentpool_operator.work_queue import WorkQueue
@@ -106,6 +106,7 @@ async def lead(
         store=Store(),
         api=Api(client, lambda: election.is_held(time.monotonic())),
         readings=Readings(),
+        link=link,
         clock=time.time,  # noqa: TID251 - the clock is read here and nowhere below
     )
     queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: reconcile(context, key), random.random)  # noqa: TID251
@@ -115,9 +116,11 @@ async def lead(
     try:
         if not await ends_first(stop, {"first list": fill_store(client, context.store, settings)}, holding):
             return EXIT_OK
+        for key in await pulse(context):  # before any pass, or every pool would say that Redis is away
+            queue.add(key)
         health.caches_filled = True
         writers = {
-            "beat": beat_for_ever(context, link, queue),
+            "pulse": pulse_for_ever(context, queue),
             "sweep": sweep_for_ever(client, context.store, settings, queue),
             **{f"worker {number}": queue.run_worker() for number in range(settings.workers)},
         }
@@ -154,16 +157,16 @@ async def fill_store(client: AsyncClient, store: Store, settings: Settings) -> N
             return
 
 
-async def beat_for_ever(context: Context, link: RedisLink, queue: WorkQueue[ObjectKey]) -> None:
+async def pulse_for_ever(context: Context, queue: WorkQueue[ObjectKey]) -> None:
     """Read Redis and have everything looked at, once per period."""
     loop = asyncio.get_running_loop()
     next_s = loop.time()
     while True:
-        for key in await beat(context, link):
-            queue.add(key)
-        metrics.QUEUE_DEPTH.set(len(queue))
         next_s = max(next_s + context.settings.period_s, loop.time())
         await asyncio.sleep(next_s - loop.time())
+        for key in await pulse(context):
+            queue.add(key)
+        metrics.QUEUE_DEPTH.set(len(queue))
 
 
 async def sweep_for_ever(client: AsyncClient, store: Store, settings: Settings, queue: WorkQueue[ObjectKey]) -> None:

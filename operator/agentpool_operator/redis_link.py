@@ -46,8 +46,10 @@ class RedisLink:
         self._up: bool | None = None
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """Answers to the commands, in their order and one round trip; a refused command is answered by its
-        ResponseError. Raises RedisUnavailableError when there is no answer in time."""
+        """Answers to the commands, in their order and one round trip; None for one that was refused on its own.
+
+        Raises RedisUnavailableError when there is no answer in time, or Redis refuses everything.
+        """
         if not commands:
             return []
         if self._clock() < self._open_until_s:
@@ -79,7 +81,7 @@ class RedisLink:
                 raise answer
         if all(isinstance(answer, ResponseError) for answer in answers):
             raise answers[0]
-        return answers
+        return [None if isinstance(answer, ResponseError) else answer for answer in answers]
 
     def _failed(self, error: Exception) -> None:
         self._open_until_s = self._clock() + self._open_s

@@ -14,9 +14,11 @@ from typing import Any
 import structlog
 
 from agentpool_api.agentpool import AgentPoolStatus
-from agentpool_api.conditions import Condition, PoolCondition
+from agentpool_api.conditions import BudgetCondition, Condition, PoolCondition
+from agentpool_api.costbudget import CostBudgetStatus
 from agentpool_api.labels import FIELD_MANAGER
 from agentpool_operator.act.api import Api
+from agentpool_operator.decide.budget import BudgetPolicy
 from agentpool_operator.errors import OperatorError
 from agentpool_operator.kinds import EVENT
 
@@ -39,31 +41,32 @@ class Occurrence:
 def condition_changes(
     before: Iterable[Condition], after: Iterable[Condition], *, told: frozenset[str], bad_when_true: frozenset[str]
 ) -> list[Occurrence]:
-    """Conditions of the told types whose status or, while bad, reason changed.
+    """Conditions of the told types that turned bad, are bad for another reason, or are good again.
 
-    The first appearance of a good condition is no news. ``bad_when_true`` are types that warn by being True.
+    ``bad_when_true`` are the types that warn by being True; all others warn by being False.
     """
     known = {condition.type: condition for condition in before}
     found = []
     for condition in after:
-        if condition.type not in told:
-            continue
         old = known.get(condition.type)
-        bad = (condition.status == "True") == (condition.type in bad_when_true)
-        same = old is not None and old.status == condition.status
-        if same and (not bad or old is None or old.reason == condition.reason):
-            continue
-        if old is None and not bad and condition.type != "Ready":
+        was_bad = old is not None and _is_bad(old, bad_when_true)
+        is_bad = _is_bad(condition, bad_when_true)
+        is_news = (old is None or not was_bad or old.reason != condition.reason) if is_bad else was_bad
+        if condition.type not in told or not is_news or condition.status == "Unknown":
             continue
         found.append(
             Occurrence(
                 reason=condition.reason,
                 note=f"{condition.type} is {condition.status}: {condition.message}",
-                warning=bad,
+                warning=is_bad,
                 identity=f"{condition.type}/{condition.status}/{condition.reason}/{condition.last_transition_time}",
             )
         )
     return found
+
+
+def _is_bad(condition: Condition, bad_when_true: frozenset[str]) -> bool:
+    return condition.status == ("True" if condition.type in bad_when_true else "False")
 
 
 def pool_occurrences(before: AgentPoolStatus, after: AgentPoolStatus) -> list[Occurrence]:
@@ -87,6 +90,26 @@ def pool_occurrences(before: AgentPoolStatus, after: AgentPoolStatus) -> list[Oc
         identity=f"scaled/{last.at}/{last.from_agents}/{last.to_agents}",
     )
     return [scaled, *changes]
+
+
+def budget_occurrences(before: CostBudgetStatus, after: CostBudgetStatus, policy: BudgetPolicy) -> list[Occurrence]:
+    """What is worth telling about a budget: thresholds reached, once per window and limit, and conditions."""
+    bad_when_true = frozenset({BudgetCondition.SCALE_DOWN, BudgetCondition.EMERGENCY_SHUTDOWN})
+    told = bad_when_true | {BudgetCondition.READY, BudgetCondition.LEDGER_AVAILABLE}
+    known = {(window.name, window.resets_at): window.alerted_percent for window in before.windows}
+    alerts = [
+        Occurrence(
+            reason="BudgetAlert",
+            note=f"{percent} % of the {window.name} limit of {window.limit} USD is spent; it resets at "
+            f"{window.resets_at}",
+            warning=True,
+            identity=f"alert/{window.name}/{window.resets_at}/{window.limit}/{percent}",
+        )
+        for window in after.windows
+        for percent in policy.alert_percents
+        if known.get((window.name, window.resets_at), 0) < percent <= window.alerted_percent
+    ]
+    return alerts + condition_changes(before.conditions, after.conditions, told=told, bad_when_true=bad_when_true)
 
 
 async def post_events(

@@ -131,6 +131,8 @@ def _metrics_available(facts: PoolFacts) -> Verdict:
         return False, "HeartbeatsMissing", f"ready agents do not report: {', '.join(facts.silent[:3])}"
     if facts.metrics_available:
         return True, "HeartbeatsFresh", "every ready agent reports"
+    if facts.ready > 0:
+        return None, "HeartbeatsAwaited", "agents have begun to serve and are yet to report"
     return True, "NoAgents", "no agent serves, so none reports"
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agentpool_operator.observe.cluster import PoolKey, Store
-from agentpool_operator.observe.runtime_stats import NOTHING, PoolStats, PoolTracker, parse_heartbeats
+from agentpool_api.wire import Heartbeat
+from agentpool_operator.decide.budget_windows import CarriedRecord
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store
+from agentpool_operator.observe.runtime_stats import NOTHING, PoolStats, PoolTracker
+from agentpool_operator.observe.spend import SpendBook
 
 
 @dataclass(slots=True)
@@ -18,27 +21,41 @@ class Readings:
 
     redis_up: bool = False
     stats: dict[PoolKey, PoolStats] = field(default_factory=dict)
+    books: dict[PoolKey, SpendBook] = field(default_factory=dict)
+    carried: dict[ObjectKey, CarriedRecord] = field(default_factory=dict)
+    """By budget: what ``keys.carried`` holds."""
+    spend_read_s: float | None = None
+    """When spend was last read; None when Redis is away."""
     trackers: dict[PoolKey, PoolTracker] = field(default_factory=dict)
 
     def of(self, pool: PoolKey) -> PoolStats:
         """What the pool's agents report; nothing when Redis is away or was not read yet."""
         return self.stats.get(pool, NOTHING)
 
-    def take_heartbeats(self, raw: Mapping[PoolKey, Mapping[bytes, bytes]], store: Store, *, now_s: float) -> None:
-        """Take in one reading of every pool's heartbeats."""
+    def book(self, pool: PoolKey) -> SpendBook:
+        """What the pool spent, as far as it was read."""
+        return self.books.setdefault(pool, SpendBook())
+
+    def take_heartbeats(
+        self, heartbeats: Mapping[PoolKey, Mapping[str, Heartbeat]], store: Store, *, now_s: float
+    ) -> None:
+        """Take in one reading of every pool's heartbeats, by pod UID."""
         self.redis_up = True
-        self._drop_others(raw)
-        for pool, hashes in raw.items():
+        self._drop_others(heartbeats)
+        for pool, reports in heartbeats.items():
             tracker = self.trackers.setdefault(pool, PoolTracker())
-            self.stats[pool] = tracker.update(parse_heartbeats(hashes), store.pods_of(pool), now_s=now_s)
+            self.stats[pool] = tracker.update(reports, store.pods_of(pool), now_s=now_s)
 
     def lose_redis(self) -> None:
         """Nothing is known any more. Rates begin anew, for what happened meanwhile was not seen."""
         self.redis_up = False
         self.stats.clear()
         self.trackers.clear()
+        self.books.clear()
+        self.spend_read_s = None
 
     def _drop_others(self, pools: Iterable[PoolKey]) -> None:
         for gone in self.trackers.keys() - set(pools):
             del self.trackers[gone]
             self.stats.pop(gone, None)
+            self.books.pop(gone, None)

@@ -9,13 +9,14 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from agentpool_api.agentpool import AgentPoolSpec, AgentPoolStatus
+from agentpool_api.agentpool import AgentPoolStatus
+from agentpool_api.conditions import PoolCondition, set_condition
 from agentpool_api.labels import POOL_LABEL
 from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets
 from agentpool_operator.act.events import pool_occurrences, post_events
 from agentpool_operator.act.status import patch_status
 from agentpool_operator.act.victims import costs_to_stamp, stamp_victims
-from agentpool_operator.decide.budget import PoolCeiling, tightest_ceiling
+from agentpool_operator.decide.budget import PoolCeiling
 from agentpool_operator.decide.facts import Trouble
 from agentpool_operator.decide.pool_conditions import decide_pool_conditions
 from agentpool_operator.decide.pool_status import decide_pool_status
@@ -25,11 +26,12 @@ from agentpool_operator.errors import ManifestRefusedError
 from agentpool_operator.kinds import AGENT_POOL
 from agentpool_operator.manifests.pool import make_pool_objects
 from agentpool_operator.manifests.values import CAPACITY_TYPES, Manifest, PoolValues, digest
-from agentpool_operator.observe.cluster import PoolKey, Store
+from agentpool_operator.observe.cluster import PoolKey
 from agentpool_operator.observe.pool import observe_load, observe_pool
 from agentpool_operator.reconcile import pool_metrics
 from agentpool_operator.reconcile.context import Context, PoolState, Refusal
 from agentpool_operator.reconcile.policies import agent_prices, size_policy, spot_policy
+from agentpool_operator.reconcile.selection import budget_ceiling
 
 log = structlog.get_logger(__name__)
 
@@ -56,30 +58,17 @@ async def reconcile_pool(context: Context, key: PoolKey) -> None:
         return
     if "deletionTimestamp" in body["metadata"]:
         return  # what belongs to it goes with it
-    state = _remember(context, key, body)
+    try:
+        state = context.pool_state(key, body)
+    except ManifestRefusedError as error:
+        await _report_unreadable(context, body, error)
+        return
     before = _status_of(body)
-    ceiling = _ceiling(context.store, body, state.spec)
+    ceiling = budget_ceiling(context.store, body, state.spec)
     size = _decide(context, key, body, state, before, ceiling)
     split = split_capacity(size.desired, spot_policy(state.spec))
     refused = await _act(context, key, state, split)
     await _report(context, key, state, Outcome(size, split, ceiling, refused))
-
-
-def _remember(context: Context, key: PoolKey, body: dict[str, Any]) -> PoolState:
-    """The state of this very pool; another of the same name begins anew."""
-    uid, generation = str(body["metadata"]["uid"]), int(body["metadata"].get("generation", 0))
-    state = context.pools.get(key)
-    if state is None or state.uid != uid:
-        state = PoolState(uid, generation, _spec_of(body))
-        context.pools[key] = state
-    elif state.generation != generation:
-        state.spec = _spec_of(body)
-        state.generation = generation
-    return state
-
-
-def _spec_of(body: dict[str, Any]) -> AgentPoolSpec:
-    return AgentPoolSpec.model_validate(body.get("spec") or {})
 
 
 def _status_of(body: dict[str, Any]) -> AgentPoolStatus:
@@ -88,23 +77,6 @@ def _status_of(body: dict[str, Any]) -> AgentPoolStatus:
     except ValidationError:
         log.warning("status unreadable, written anew", pool=body["metadata"]["name"])
         return AgentPoolStatus()
-
-
-def _ceiling(store: Store, body: dict[str, Any], spec: AgentPoolSpec) -> PoolCeiling | None:
-    """What the namespace's budgets allow the pool, by their own status: it outlives the operator."""
-    labels = body["metadata"].get("labels") or {}
-    levels = [
-        (budget["metadata"]["name"], (budget.get("status") or {}).get("level", ""))
-        for budget in store.of_kind("CostBudget", body["metadata"]["namespace"])
-        if selects(budget, labels)
-    ]
-    return tightest_ceiling(levels, spec.priority_class, spec.min_agents)
-
-
-def selects(budget: dict[str, Any], labels: dict[str, str]) -> bool:
-    """Whether a budget covers a pool with these labels."""
-    wanted = ((budget.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return all(labels.get(name) == value for name, value in wanted.items())
 
 
 def _decide(
@@ -213,6 +185,23 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
         context.store.put(written)
         occurrences = pool_occurrences(before, status)
         await post_events(context.api, body, occurrences, instance=context.settings.identity, now=now)
+
+
+async def _report_unreadable(context: Context, body: dict[str, Any], error: ManifestRefusedError) -> None:
+    """Say that the spec cannot be read. Nothing else is touched: what ran before runs on."""
+    before = _status_of(body)
+    conditions = set_condition(
+        before.conditions,
+        PoolCondition.READY,
+        False,
+        error.reason,
+        error.message,
+        observed_generation=body["metadata"].get("generation"),
+        now=datetime.fromtimestamp(context.clock(), UTC),
+    )
+    written = await patch_status(context.api, AGENT_POOL, body, before.model_copy(update={"conditions": conditions}))
+    if written is not None:
+        context.store.put(written)
 
 
 def _values(context: Context, key: PoolKey, state: PoolState) -> PoolValues:

@@ -8,6 +8,7 @@ from agentpool_operator import metrics
 from agentpool_operator.observe.cluster import ObjectKey, PoolKey
 from agentpool_operator.reconcile.agentpool import reconcile_pool
 from agentpool_operator.reconcile.context import Context
+from agentpool_operator.reconcile.costbudget import reconcile_budget
 
 
 async def reconcile(context: Context, key: ObjectKey) -> None:
@@ -16,6 +17,8 @@ async def reconcile(context: Context, key: ObjectKey) -> None:
     try:
         if key.kind == "AgentPool":
             await reconcile_pool(context, PoolKey(key.namespace, key.name))
+        else:
+            await reconcile_budget(context, key)
     except Exception as error:
         metrics.PASS_ERRORS.labels(key.kind, type(error).__name__).inc()
         raise

@@ -1,0 +1,127 @@
+"""What happens every period? Redis is read for all pools at once, agents' time is charged, everybody gets a pass.
+
+Two round trips however many pools there are: the first reads what agents report and how far they are charged, the
+second charges them and reads what was spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentpool_api import keys
+from agentpool_api.wire import Heartbeat
+from agentpool_operator import metrics
+from agentpool_operator.act.ledger import charge_command, trim_command
+from agentpool_operator.decide.budget_windows import CarriedRecord
+from agentpool_operator.decide.charges import plan_charges
+from agentpool_operator.errors import ManifestRefusedError, RedisUnavailableError
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey, key_of
+from agentpool_operator.observe.pod_times import observe_pod_times
+from agentpool_operator.observe.runtime_stats import parse_heartbeats
+from agentpool_operator.observe.spend import SpendBook, live_fields
+from agentpool_operator.reconcile.context import Context
+from agentpool_operator.reconcile.policies import agent_prices
+from agentpool_operator.redis_link import Command
+
+FULL_READS_PER_PULSE = 100
+"""Whole spend hashes read in one pulse, so that a thousand pools do not come due at once."""
+
+
+async def pulse(context: Context) -> list[ObjectKey]:
+    """Read and charge once; returns the objects that are due for a pass."""
+    pools = [PoolKey(key.namespace, key.name) for key in _keys(context, "AgentPool")]
+    budgets = list(_keys(context, "CostBudget"))
+    try:
+        with metrics.REDIS_SECONDS.time():
+            heartbeats, charged = await _read_agents(context, pools, budgets)
+            context.readings.take_heartbeats(heartbeats, context.store, now_s=context.clock())
+            await _charge_and_read_spend(context, pools, heartbeats, charged)
+    except RedisUnavailableError:
+        context.readings.lose_redis()
+    return [*_keys(context, "AgentPool"), *budgets]
+
+
+def _keys(context: Context, kind: str) -> Iterable[ObjectKey]:
+    return [key_of(body) for body in context.store.of_kind(kind)]
+
+
+async def _read_agents(
+    context: Context, pools: list[PoolKey], budgets: list[ObjectKey]
+) -> tuple[dict[PoolKey, dict[str, Heartbeat]], dict[PoolKey, dict[str, int]]]:
+    """Heartbeats and charged instants of every pool, by pod UID; the budgets' carried spend goes into the readings."""
+    commands: list[Command] = [("HGETALL", keys.heartbeats(*pool)) for pool in pools]
+    commands += [("HGETALL", keys.charged_until(*pool)) for pool in pools]
+    commands += [("HGETALL", keys.carried(budget.namespace, budget.name)) for budget in budgets]
+    answers = [_hash(answer) for answer in await context.link.run(commands or [("PING",)])]
+    heartbeats = dict(zip(pools, map(parse_heartbeats, answers[: len(pools)]), strict=False))
+    charged = dict(zip(pools, map(_instants, answers[len(pools) : 2 * len(pools)]), strict=False))
+    carried = dict(zip(budgets, answers[2 * len(pools) :], strict=False))
+    context.readings.carried = {key: CarriedRecord.parse(_texts(values)) for key, values in carried.items()}
+    return heartbeats, charged
+
+
+async def _charge_and_read_spend(
+    context: Context,
+    pools: list[PoolKey],
+    heartbeats: Mapping[PoolKey, Mapping[str, Heartbeat]],
+    charged: Mapping[PoolKey, Mapping[str, int]],
+) -> None:
+    """Charges come before reads in the same round trip, so what is read includes them."""
+    readings, now_s = context.readings, context.clock()
+    commands = [
+        command for pool in pools for command in _charge_commands(context, pool, heartbeats[pool], charged[pool], now_s)
+    ]
+    first_read = len(commands)
+    fields = live_fields(now_s)
+    due = [pool for pool in pools if readings.book(pool).is_due(now_s)][:FULL_READS_PER_PULSE]
+    commands += [("HGETALL", keys.spend(*pool)) for pool in due]
+    live = [pool for pool in pools if pool not in set(due) and readings.book(pool).read_s is not None]
+    commands += [("HMGET", keys.spend(*pool), *fields) for pool in live]
+    answers = (await context.link.run(commands))[first_read:]
+    for pool, answer in zip(due, answers, strict=False):
+        _take_all(readings.book(pool), _hash(answer), fields, now_s)
+    for pool, answer in zip(live, answers[len(due) :], strict=True):
+        if isinstance(answer, list):
+            readings.book(pool).take_live(fields, answer, now_s=now_s)
+    readings.spend_read_s = now_s
+
+
+def _take_all(book: SpendBook, raw: Mapping[bytes, bytes], fields: list[str], now_s: float) -> None:
+    book.old_fields = book.take_all(raw, now_s=now_s)
+    book.take_live(fields, [raw.get(name.encode()) for name in fields], now_s=now_s)
+
+
+def _charge_commands(
+    context: Context, pool: PoolKey, heartbeats: Mapping[str, Heartbeat], charged: Mapping[str, int], now_s: float
+) -> list[Command]:
+    body = context.store.get("AgentPool", *pool)
+    if body is None:
+        return []
+    try:
+        prices = agent_prices(context.pool_state(pool, body).spec)
+    except ManifestRefusedError:
+        return []  # its pass says what is wrong
+    now_ms = int(now_s * 1000)
+    pods = context.store.pods_of(pool)
+    times = observe_pod_times(pool.name, pods, heartbeats, charged, prices, now_ms=now_ms)
+    charges = plan_charges(times, charged, now_ms=now_ms)
+    commands = [charge_command(*pool, charges)] if charges else []
+    book = context.readings.book(pool)
+    if book.old_fields:
+        commands.append(trim_command(*pool, book.old_fields))
+        book.old_fields = []
+    return commands
+
+
+def _hash(answer: Any) -> Mapping[bytes, bytes]:
+    """An answer to HGETALL; a key of another type, which somebody else made, holds nothing."""
+    return answer if isinstance(answer, dict) else {}
+
+
+def _instants(raw: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {uid.decode("utf-8", "replace"): int(value) for uid, value in raw.items() if value.isdigit()}
+
+
+def _texts(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in raw.items()}
