@@ -126,7 +126,13 @@ async def lead(
         }
         watching = asyncio.create_task(
             run_watches(
-                settings, config, context.store, queue.add, health, watches_stop, lambda: stop_on_signals(stop)
+                settings,
+                config,
+                context.store,
+                queue.add,
+                seen=health.see_canary,
+                started=lambda: stop_on_signals(stop),
+                stop=watches_stop,
             ),
             name="watches",
         )

@@ -12,7 +12,6 @@ from lightkube.config.kubeconfig import SingleConfig
 
 from agentpool_operator.handlers.canary import register_canary
 from agentpool_operator.handlers.watches import Ask, configure_watches, register_watches
-from agentpool_operator.health import Health
 from agentpool_operator.observe.cluster import Store
 from agentpool_operator.settings import Settings
 
@@ -49,11 +48,12 @@ async def run_watches(
     config: SingleConfig,
     store: Store,
     ask: Ask,
-    health: Health,
-    stop: asyncio.Event,
+    *,
+    seen: Callable[[], None],
     started: Callable[[], None],
+    stop: asyncio.Event,
 ) -> None:
-    """Watch until stopped; ``started`` is called once kopf runs.
+    """Watch until stopped. ``started`` is called once kopf runs, ``seen`` whenever our Lease comes back.
 
     Ends on its own only by an error no retry helps with.
     """
@@ -66,7 +66,7 @@ async def run_watches(
         kopf_settings,
         lease=(settings.lease_namespace, settings.lease_name),
         identity=settings.identity,
-        seen=health.see_canary,
+        seen=seen,
     )
 
     async def login(**_: Any) -> kopf.ConnectionInfo | None:
