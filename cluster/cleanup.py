@@ -145,8 +145,8 @@ def _remove_files(state: Path) -> None:
     results = Path("/var/lib/cni/results")
     for result in results.glob(f"{NETWORK_NAME}-*"):
         container = result.name.removeprefix(f"{NETWORK_NAME}-").removesuffix("-eth0")
-        result.unlink(missing_ok=True)
         (results / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
+        result.unlink(missing_ok=True)  # last: its name is how the other is found
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(state):
             link.unlink()

@@ -18,7 +18,7 @@ from cluster.errors import ClusterError
 from cluster.paths import REPO, cache_dir, locked
 from cluster.progress import step
 
-_KEPT_ARCHIVES = 3  # of each image: a look back at an earlier tree need not build again
+_KEPT_ARCHIVES = 2  # of each image: a look back at an earlier tree need not build again
 
 
 @dataclass(frozen=True, slots=True)

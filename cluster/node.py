@@ -174,12 +174,13 @@ def _release_machine() -> None:
 
 
 def _foreign_kubelet() -> int | None:
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if comm.read_text().strip() in ("kubelet", "k3s-server", "k0s"):
-                return int(comm.parent.name)
-        except OSError:
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:  # empty for a process that has ended and waits for its parent
+            program = Path(command.read_text().split("\0")[0]).name
+        except (OSError, UnicodeDecodeError):
             continue
+        if program in ("kubelet", "k3s-server", "k0s"):
+            return int(command.parent.name)
     return None
 
 

@@ -33,28 +33,47 @@ _PACKAGES = {
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
     "redis-server": "redis-server",
+    "promtool": "prometheus",  # a test checks the chart's rules with it
 }
 
 
 @dataclass(frozen=True, slots=True)
 class GoTool:
-    """A program built from a Go module; `version` None: the one in tools/go.mod."""
+    """A program built from a Go module; `version` None: the one in tools/go.mod.
+
+    `told` are variables set at link time, with {version}, {major} and {minor} of Kubernetes.
+    """
 
     name: str
     package: str
     version: str | None = None
+    told: tuple[str, ...] = ()
+
+
+def _kubernetes(name: str) -> GoTool:
+    told = ("gitVersion={version}", "gitMajor={major}", "gitMinor={minor}")
+    variables = tuple(f"k8s.io/component-base/version.{variable}" for variable in told)
+    return GoTool(name, f"k8s.io/kubernetes/cmd/{name}", told=variables)
+
+
+# else `helm template` and `helm lint` think of Kubernetes 1.20
+_HELM_RENDERS_FOR = tuple(
+    f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}"
+    for package in ("chartutil", "lint/rules")
+    for part in ("Major={major}", "Minor={minor}")
+)
 
 
 # in the order of first use: the tests need only the first four
 GO_TOOLS = (
-    GoTool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    GoTool("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-    GoTool("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    _kubernetes("kube-apiserver"),
+    _kubernetes("kube-controller-manager"),
+    _kubernetes("kube-scheduler"),
     GoTool("kwok", "sigs.k8s.io/kwok/cmd/kwok", "v0.7.0"),
-    GoTool("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-    GoTool("helm", "helm.sh/helm/v3/cmd/helm", "v3.19.0"),
-    GoTool("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
-    GoTool("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    _kubernetes("kubectl"),
+    GoTool("helm", "helm.sh/helm/v3/cmd/helm", "v3.19.0", told=_HELM_RENDERS_FOR),
+    _kubernetes("kubelet"),
+    _kubernetes("kube-proxy"),
     GoTool("coredns", "github.com/coredns/coredns", "v1.12.0"),
 )
 
@@ -103,10 +122,11 @@ def _build(tool: GoTool) -> None:
     target = _target(tool)
     unfinished = target.parent / ".unfinished"
     unfinished.mkdir(parents=True, exist_ok=True)
+    flags = ["-trimpath", f"-ldflags=-s -w {_link_flags(tool)}"]
     if tool.version:
-        argv = ["go", "install", "-trimpath", "-ldflags=-s -w", f"{tool.package}@{tool.version}"]
+        argv = ["go", "install", *flags, f"{tool.package}@{tool.version}"]
     else:
-        argv = ["go", "build", "-trimpath", f"-ldflags=-s -w {_version_flags()}", f"-o={unfinished}/", tool.package]
+        argv = ["go", "build", *flags, f"-o={unfinished}/", tool.package]
     with step(f"build {tool.name} {tool.version or kubernetes_version()}"):
         built = subprocess.run(
             argv,
@@ -122,11 +142,11 @@ def _build(tool: GoTool) -> None:
         unfinished.rmdir()
 
 
-def _version_flags() -> str:
+def _link_flags(tool: GoTool) -> str:
     version = kubernetes_version()
     major, minor, _ = version.removeprefix("v").split(".")
-    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
-    return " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in values.items())
+    told = (variable.format(version=version, major=major, minor=minor) for variable in tool.told)
+    return " ".join(f"-X {variable}" for variable in told)
 
 
 def _install_packages() -> None:
