@@ -78,10 +78,13 @@ async def run_watches(
 
     kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(on_startup)
+    # Otherwise kopf makes a name of the user's, and in a container the user has none.
+    identity: Any = settings.identity
     await kopf.operator(
         registry=registry,
         settings=kopf_settings,
         standalone=True,
+        identity=identity,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         stop_flag=stop,
