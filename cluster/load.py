@@ -10,17 +10,21 @@ from cluster.progress import step
 
 
 def load_images(socket: Path, images: Iterable[Built]) -> None:
-    """Put the images into the node's containerd under their digest tag and as `:dev`, and drop their older versions."""
+    """Put the images into the node's containerd under their digest tag and as `:dev`; what is there stays."""
     present = _listed(socket, "images")
     for image in images:
         if image.reference not in present:
             with step(f"load {image.name}"):
                 import_archive(socket, image.archive)
-        repository = image.reference.removesuffix(image.tag)
-        _ctr(socket, "images", "tag", "--force", image.reference, f"{repository}dev")
-        for name in present - {image.reference, f"{repository}dev"}:
-            if name.startswith(repository):
-                _ctr(socket, "images", "remove", name)
+        _ctr(socket, "images", "tag", "--force", image.reference, f"docker.io/library/{image.name}:dev")
+
+
+def forget_images(socket: Path) -> None:
+    """Remove the versions that are not kept as archives any more; only while no workload can ask for them."""
+    for reference in _listed(socket, "images"):
+        name, _, tag = reference.removeprefix("docker.io/library/").partition(":")
+        if name.startswith("agentpool-") and tag != "dev" and not Built(name, tag).archive.exists():
+            _ctr(socket, "images", "remove", reference)
 
 
 def forget_containers(socket: Path) -> bool:

@@ -17,7 +17,7 @@ from cluster.cleanup import remove_node
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
 from cluster.images import Built, build_pause
-from cluster.load import forget_containers, load_images
+from cluster.load import forget_containers, forget_images, load_images
 from cluster.node_config import NODE_ADDRESS, NODE_NAME
 from cluster.paths import locked
 from cluster.ports import free_ports, is_free
@@ -99,6 +99,7 @@ class Node:
             if self._start_containerd(commands["containerd"], until):
                 self.plane.kill("containerd")
                 self._start_containerd(commands["containerd"], until)
+        forget_images(self._socket)
         load_images(self._socket, [pause])
         with step("kubelet, kube-proxy and CoreDNS"):
             for component in node_config.COMPONENTS[1:]:
