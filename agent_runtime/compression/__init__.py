@@ -1,0 +1,1 @@
+"""Prompt compression: fewer input tokens, the same facts."""

@@ -1,0 +1,123 @@
+"""Which sentences of a conversation may be left out because the rest says it?
+
+The extractive step. It asks for a good reason, and takes the least telling sentence first (sentences.py scores them).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from agent_runtime.compression.prompt import Text
+from agent_runtime.compression.protect import Masked, facts
+from agent_runtime.compression.sentences import Sentence, information_words, score_sentences, split_sentences
+from agent_runtime.compression.tokens import TokenCounter
+
+RESTATED = 0.8
+"""Least share of a sentence's information words beside its facts in the one message that says it again."""
+
+
+class _Message:
+    """What one message says as long as its parts stand."""
+
+    def __init__(self, parts: Sequence[tuple[frozenset[str], frozenset[str]]]) -> None:
+        self.parts = len(parts)
+        self._facts = Counter(fact for stated, _ in parts for fact in stated)
+        self._words = Counter(word for _, words in parts for word in words)
+
+    def says(self, stated: frozenset[str], words: frozenset[str]) -> bool:
+        return all(self._facts[fact] > 0 for fact in stated) and (
+            sum(self._words[word] > 0 for word in words) >= RESTATED * len(words)
+        )
+
+    def take_out(self, stated: frozenset[str], words: frozenset[str]) -> None:
+        self.parts -= 1
+        self._facts.subtract(stated)
+        self._words.subtract(words)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A sentence, or a list with what leads to it: its lines go together or not at all."""
+
+    text: Text
+    message: _Message
+    sentences: tuple[Sentence, ...]
+    stated: frozenset[str]
+    score: float = 0.0
+    dropped: bool = False
+
+    @property
+    def words(self) -> frozenset[str]:
+        return frozenset().union(*(sentence.words for sentence in self.sentences))
+
+    @property
+    def wording(self) -> str:
+        return "".join(sentence.text for sentence in self.sentences)
+
+    @property
+    def must_stay(self) -> bool:
+        return self.message.parts < 2 or any(
+            sentence.binds or self.text.answers_lean_on(sentence) for sentence in self.sentences
+        )
+
+
+def drop_sentences(
+    texts: Sequence[Text],
+    fixed: Iterable[str],
+    *,
+    query: frozenset[str],
+    coverage: float,
+    excess: int,
+    count: TokenCounter,
+) -> None:
+    """Leave out the sentences that say least until ``excess`` tokens are gone.
+
+    A sentence that states no fact goes if the rest of the prompt has at least the share ``coverage`` of its information
+    words; one that states facts, only if another message states all of them in the same words.
+    """
+    others = [_Message([(facts(prose, Masked(prose, ())), information_words(prose))]) for prose in fixed]
+    candidates = [candidate for text in texts for candidate in _candidates(text)]
+    messages = [*others, *{id(candidate.message): candidate.message for candidate in candidates}.values()]
+    spread = Counter(word for candidate in candidates for word in candidate.words)
+    for prose in fixed:
+        spread.update(information_words(prose))
+    _score(candidates, query)
+    for candidate in sorted(candidates, key=lambda candidate: candidate.score):
+        if excess <= 0:
+            break
+        words = candidate.words
+        if candidate.must_stay:
+            continue
+        if candidate.stated or len(candidate.sentences) > 1:
+            said = any(other is not candidate.message and other.says(candidate.stated, words) for other in messages)
+        else:
+            said = sum(spread[word] > 1 for word in words) >= coverage * len(words)
+        if said:
+            candidate.dropped = True
+            candidate.message.take_out(candidate.stated, words)
+            spread.subtract(words)
+            excess -= count(candidate.text.masked.unmask(candidate.wording))
+    for text in texts:
+        text.rewrite("".join(one.wording for one in candidates if one.text is text and not one.dropped))
+
+
+def _score(candidates: Sequence[_Candidate], query: frozenset[str]) -> None:
+    """A list scores like the most telling of its lines."""
+    scores = iter(score_sentences([sentence for one in candidates for sentence in one.sentences], query))
+    for candidate in candidates:
+        candidate.score = max(next(scores) for _ in candidate.sentences)
+
+
+def _candidates(text: Text) -> list[_Candidate]:
+    groups = [
+        group
+        for structured, run in groupby(split_sentences(text.prose), key=lambda sentence: sentence.structures)
+        for group in ([tuple(run)] if structured else [(sentence,) for sentence in run])
+    ]
+    stated = [facts("".join(sentence.text for sentence in group), text.masked) for group in groups]
+    words = [frozenset().union(*(sentence.words for sentence in group)) for group in groups]
+    message = _Message(list(zip(stated, words, strict=True)))
+    return [_Candidate(text, message, group, these) for group, these in zip(groups, stated, strict=True)]

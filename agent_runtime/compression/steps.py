@@ -1,0 +1,165 @@
+"""What does each step take out of the texts of a prompt? Each rewrites ``Text.prose`` in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from agent_runtime.compression.code import shorten_fence
+from agent_runtime.compression.phrases import Terseness, drop_little_words, drop_markup, english_share, shorten_phrases
+from agent_runtime.compression.prompt import Ledger, Text
+from agent_runtime.compression.protect import Masked
+from agent_runtime.compression.sentences import split_sentences
+from agent_runtime.compression.tokens import TokenCounter
+
+DUPLICATE_WORDS = 5
+"""Shorter sentences ("Yes, please.") may well be said twice and mean two things."""
+ENGLISH_PROMPT, ENGLISH_TEXT = 0.15, 0.05
+"""Least shares of common English words for the word lists to apply."""
+OMITTED = "[…]"
+
+_LIST_MARK = re.compile(r"^(?:[-*+•]\s+|\d+[.)]\s+)")
+_PIECE = re.compile(r"(?:\S+\s*){1,50}")
+
+
+def tidy_whitespace(texts: Iterable[Text]) -> None:
+    """Blanks at line ends, runs of blanks, more than one empty line. Indentation stays."""
+    for text in texts:
+        text.rewrite(text.prose)
+
+
+def shorten_code(texts: Iterable[Text], ledger: Ledger) -> None:
+    """Comments and empty lines of fenced code."""
+
+    def may_drop(comment: str) -> bool:
+        return ledger.release(comment, Masked(comment, ()))
+
+    for text in texts:
+        text.masked = Masked(
+            text.masked.text,
+            tuple(
+                shorten_fence(part, may_drop) if part.lstrip()[:3] in ("```", "~~~") else part
+                for part in text.masked.originals
+            ),
+        )
+
+
+def _english(texts: Sequence[Text]) -> list[Text]:
+    """The English texts of a prompt that is English as a whole: a list of names alone would not show it."""
+    if english_share(" ".join(text.prose for text in texts)) < ENGLISH_PROMPT:
+        return []
+    return [text for text in texts if english_share(text.prose) >= ENGLISH_TEXT]
+
+
+def shorten_wording(texts: Sequence[Text], ledger: Ledger) -> None:
+    """Courtesy and roundabout phrases."""
+    for text in _english(texts):
+        text.rewrite(shorten_phrases(text.prose, lambda part, masked=text.masked: ledger.release(part, masked)))  # type: ignore[misc]
+
+
+def drop_words(texts: Sequence[Text], terseness: Terseness) -> None:
+    """Little words."""
+    for text in _english(texts):
+        text.rewrite(drop_little_words(text.prose, terseness))
+
+
+def drop_list_marks(texts: Iterable[Text]) -> None:
+    """Bold marks and bullets. Numbers of lists stay: a reply may name them."""
+    for text in texts:
+        text.rewrite(drop_markup(text.prose))
+
+
+def drop_duplicates(texts: Iterable[Text], fixed: Iterable[str], ledger: Ledger) -> None:
+    """Runs of sentences and lines that were said before, word for word; the first of them stays.
+
+    A run has at least ``DUPLICATE_WORDS`` words: a list that is shown again counts as one, its lines do not.
+    """
+    seen: set[tuple[str, str]] = set()
+    for prose in fixed:
+        _note(seen, [_sameness(sentence.text) for sentence in split_sentences(prose)])
+    for text in texts:
+        sentences = split_sentences(text.prose)
+        same = [_sameness(text.masked.unmask(sentence.text)) for sentence in sentences]
+        again = set() if text.system else _repeated(same, seen)
+        kept = [
+            sentence.text
+            for at, sentence in enumerate(sentences)
+            if at not in again or text.answers_lean_on(sentence) or not ledger.release(sentence.text, text.masked)
+        ]
+        text.rewrite("".join(kept))
+        _note(seen, same)
+
+
+def _note(seen: set[tuple[str, str]], same: Sequence[str]) -> None:
+    seen.update(("", one) for one in same)
+    seen.update(pairwise(same))
+
+
+def _repeated(same: Sequence[str], seen: set[tuple[str, str]]) -> set[int]:
+    """Places of the sentences that belong to a run which was seen before."""
+    found: set[int] = set()
+    run: list[int] = []
+    for at, one in enumerate([*same, ""]):
+        if run and (same[run[-1]], one) not in seen:
+            if sum(len(same[place].split()) for place in run) >= DUPLICATE_WORDS:
+                found.update(run)
+            run = []
+        if ("", one) in seen:
+            run.append(at)
+    return found
+
+
+def _sameness(sentence: str) -> str:
+    return " ".join(_LIST_MARK.sub("", sentence.strip()).casefold().split())
+
+
+def cut_middle(texts: Sequence[Text], *, room: int, head_share: float, count: TokenCounter) -> None:
+    """Keep ``room`` tokens of the conversation: ``head_share`` of them from its beginning, the rest from its end.
+
+    JSON is not cut. Instructions are not cut either; their tokens are not part of ``room``.
+    """
+    pieces = [(text, piece) for text in texts if not text.system for piece in _pieces(text)]
+    sizes = [count(text.masked.unmask(piece)) for text, piece in pieces]
+    whole = [_holds_json(text, piece) for text, piece in pieces]
+    room -= sum(size for size, stays in zip(sizes, whole, strict=True) if stays) + count(OMITTED)
+    order = range(len(pieces))
+    head = _fill(order, sizes, whole, int(room * head_share))
+    tail = _fill(reversed(order), sizes, whole, room - sum(sizes[at] for at in head if not whole[at]))
+    kept = set(head) | set(tail) | {at for at in order if whole[at]}
+    for text in texts:
+        own = [at for at in order if pieces[at][0] is text]
+        if any(at not in kept for at in own):
+            text.rewrite(_join([pieces[at][1] if at in kept else None for at in own]))
+
+
+def _fill(order: Iterable[int], sizes: Sequence[int], whole: Sequence[bool], room: int) -> list[int]:
+    taken = []
+    for at in order:
+        if not whole[at]:
+            room -= sizes[at]
+        if room < 0:
+            break
+        taken.append(at)
+    return taken
+
+
+def _pieces(text: Text) -> list[str]:
+    return [
+        piece for sentence in split_sentences(text.prose) for piece in _PIECE.findall(sentence.text) or [sentence.text]
+    ]
+
+
+def _holds_json(text: Text, piece: str) -> bool:
+    return any(part[:1] in "{[" for part in text.masked.verbatim_in(piece))
+
+
+def _join(pieces: Sequence[str | None]) -> str:
+    """The pieces, with one mark for each gap."""
+    joined: list[str] = []
+    for piece in pieces:
+        if piece is not None:
+            joined.append(piece)
+        elif not joined or joined[-1] != OMITTED + "\n":
+            joined.append(OMITTED + "\n")
+    return "".join(joined)
