@@ -10,10 +10,9 @@ from cluster.cleanup import remove_state
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
 from cluster.images import build_images, image_size_bytes
-from cluster.kind import has_kind, kind_down, kind_load, kind_up
-from cluster.load import load_images
+from cluster.kind import has_kind, kind_down, kind_up
+from cluster.load import build_and_load
 from cluster.node import Node, owns_machine
-from cluster.node_config import containerd_socket
 from cluster.paths import state_dir
 from cluster.toolchain import install_tools, tool_path
 
@@ -122,14 +121,8 @@ def _images(_: argparse.Namespace) -> None:
 
 
 def _load_image(options: argparse.Namespace) -> None:
-    state = _state(options)
-    built = build_images()
-    if has_kind():
-        kind_load(options.name, built)
-    elif owns_machine(state):
-        load_images(containerd_socket(state), built)
-    else:
-        raise ClusterError(f"{options.name} is not a node: run `python3 -m cluster up --name {options.name}` first")
+    for image in build_and_load(options.name, _state(options)):
+        print(f"  {image.reference}")
 
 
 def _tool(options: argparse.Namespace) -> None:
