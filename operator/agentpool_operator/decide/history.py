@@ -1,0 +1,98 @@
+"""What arrived at a pool before now?
+
+Seconds of the last half hour, minutes of the last 14 days. Values: `record` returns a new history. A minute is kept as
+arrivals per second in half precision (three digits, up to 65,000 per second): 14 days are 40 kB. NaN is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+RECENT_S = 1800
+MINUTES = 14 * 24 * 60
+_MAX_RATE = 60_000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """Arrivals of one pool. Arrays are never written to after they are here."""
+
+    end_s: int | None = None
+    """Unix second up to which arrivals are known; ``None`` before the first report."""
+    recent: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Arrivals in each second up to `end_s`, oldest first, without gaps."""
+    minutes: NDArray[np.float16] = field(default_factory=lambda: np.zeros(0, np.float16))
+    """Arrivals per second in each minute up to the last full one before `end_s`, oldest first."""
+
+    def per_minute(self, count: int) -> NDArray[np.float64]:
+        """Arrivals of each of the last full minutes, at most `count`, oldest first; NaN is unknown."""
+        return self.minutes[-count:].astype(np.float64) * 60.0
+
+
+def seed(history: History, arrivals_per_min: Sequence[float], *, now_s: float) -> History:
+    """A history without minutes, filled with minutes from elsewhere that end at the last full one before `now_s`."""
+    if len(history.minutes) or not len(arrivals_per_min):
+        return history
+    known = np.asarray(arrivals_per_min[-MINUTES:], np.float64) / 60.0
+    known = np.where(np.isfinite(known) & (known >= 0), np.minimum(known, _MAX_RATE), np.nan)
+    return History(history.end_s if history.end_s is not None else int(now_s), history.recent, known.astype(np.float16))
+
+
+def record(history: History, arrivals_per_s: Sequence[float], *, now_s: float) -> History:
+    """The history with the seconds that are new. `arrivals_per_s` ends at `now_s`; overlap is recognised by the time.
+
+    Where the report does not reach back to the last one, the seconds start anew and the minutes between are unknown. A
+    clock that went back less than the report is long changes nothing; one that went back further starts anew as well.
+    """
+    end = int(now_s)
+    tail = np.asarray(arrivals_per_s[-RECENT_S:], np.float32)
+    tail = np.where(np.isfinite(tail) & (tail >= 0), np.minimum(tail, _MAX_RATE), np.float32(0)).astype(np.float32)
+    if not len(tail) or (history.end_s is not None and 0 <= history.end_s - end < RECENT_S):
+        return history
+    new = end - history.end_s if history.end_s is not None else len(tail) + 1
+    joins = 0 < new <= len(tail)
+    recent = np.concatenate([history.recent, tail[len(tail) - new :]])[-RECENT_S:] if joins else tail
+    return History(end, recent, _minutes(history, recent, end))
+
+
+def _minutes(history: History, recent: NDArray[np.float32], end: int) -> NDArray[np.float16]:
+    before = history.end_s if history.end_s is not None else end - len(recent)
+    missing = end // 60 - before // 60
+    if missing <= 0:
+        return history.minutes
+    added = np.full(min(missing, MINUTES), np.nan)
+    over = end % 60
+    for back in range(min(len(added), len(recent) // 60 + 1)):
+        last = len(recent) - over - 60 * back
+        if last >= 60:
+            added[len(added) - 1 - back] = float(recent[last - 60 : last].sum()) / 60.0
+    return np.concatenate([history.minutes, added.astype(np.float16)])[-MINUTES:]
+
+
+def to_bytes(history: History) -> bytes:
+    """The history as compressed bytes, the same ones for the same history."""
+    head = json.dumps({"v": 1, "end_s": history.end_s, "recent": len(history.recent)}).encode()
+    body = history.recent.astype("<f4").tobytes() + history.minutes.astype("<f2").tobytes()
+    return zlib.compress(head + b"\n" + body, 6)
+
+
+def from_bytes(data: bytes) -> History:
+    """What `to_bytes` wrote. Raises ValueError with a plain word on anything else."""
+    try:
+        head, _, body = zlib.decompress(data).partition(b"\n")
+        facts = json.loads(head)
+        split, end = 4 * int(facts["recent"]), facts["end_s"]
+        if facts["v"] != 1 or not (end is None or (isinstance(end, int) and math.isfinite(end))):
+            raise ValueError("unknown version")
+        recent = np.frombuffer(body[:split], "<f4").astype(np.float32)
+        minutes = np.frombuffer(body[split:], "<f2").astype(np.float16)
+    except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a history of arrivals: {error}") from error
+    return History(end, recent[-RECENT_S:], minutes[-MINUTES:])

@@ -1,0 +1,79 @@
+"""How many agents does an expected load need, so that few tasks wait longer than they should?
+
+Erlang C in its square-root (Halfin and Whitt) form, so that a thousand slots cost as much as two:
+
+    P(wait > t) ≈ [1 + β·Φ(β)/φ(β)]⁻¹ · exp(−(s − a)·t / (S·z)),   β = (1 − a/s)·√(s/z)
+
+with s slots, a the offered load (arrivals per second × service time S) and z the peakedness of the arrivals (variance
+over mean of their counts, Hayward's approximation: s/z slots and a/z load). Sources: S. Halfin and W. Whitt, "Heavy-
+traffic limits for queues with many exponential servers", Operations Research 29 (1981); A. Fredericks, "Congestion in
+blocking systems", Bell System Technical Journal 59 (1980).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LATE_WORK_PRICE = 6.0
+"""Agents that one agent's worth of late work may cost to avoid. Chosen once for every pool by replaying traffic; see
+docs/scaling.md."""
+
+
+def _log_delay_probability(beta: float) -> float:
+    density = math.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
+    below = (1 + math.erf(beta / math.sqrt(2))) / 2
+    return -math.log1p(beta * below / density)
+
+
+_BETA = np.linspace(0.0, 8.0, 801)
+_LOG_DELAY = np.array([_log_delay_probability(float(beta)) for beta in _BETA])
+
+
+def late_share(slots: int, offered: Floats, *, service_s: float, wait_s: float, peakedness: float) -> Floats:
+    """Share of tasks that wait longer than `wait_s`, for each offered load, in [0, 1] up to full load.
+
+    Beyond full load the share is 1 plus the overload, because a queue that grows makes later tasks late too: the
+    result never stops falling as slots are added.
+    """
+    if slots <= 0:
+        return np.full_like(offered, np.inf)
+    load = offered / slots
+    beta = np.maximum(1.0 - load, 0.0) * math.sqrt(slots / peakedness)
+    log_late = np.interp(beta, _BETA, _LOG_DELAY) - np.maximum(slots - offered, 0.0) * wait_s / (service_s * peakedness)
+    result: Floats = np.exp(log_late) + np.maximum(load - 1.0, 0.0)
+    return result
+
+
+def agents_for(
+    offered: Floats,
+    *,
+    concurrency: int,
+    service_s: float,
+    wait_s: float,
+    peakedness: float = 1.0,
+    price: float = LATE_WORK_PRICE,
+    limit: int,
+) -> int:
+    """Fewest agents, at most `limit`, whose expected late work costs no more than one agent.
+
+    `offered` is a sample of equally likely offered loads in slots: the work that would be late is their mean of load ×
+    `late_share`, in agents, and `price` is what one agent of it is worth. A busy pool therefore accepts a smaller late
+    share than an idle one, which is where an agent prevents most late tasks. More load never gives fewer agents.
+    """
+
+    def late_work(agents: int) -> float:
+        late = late_share(agents * concurrency, offered, service_s=service_s, wait_s=wait_s, peakedness=peakedness)
+        return float(np.dot(offered, late)) / len(offered) / concurrency
+
+    if not len(offered) or float(offered.max()) <= 0:
+        return 0
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if price * late_work(middle) <= 1.0 else (middle + 1, high)
+    return low

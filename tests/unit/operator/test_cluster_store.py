@@ -1,0 +1,98 @@
+from agentpool_operator.handlers.watches import touched
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store, pod_facts
+
+
+def body(kind="Deployment", name="d", *, uid="u1", version="5", **metadata):
+    return {
+        "apiVersion": "v",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "n", "uid": uid, "resourceVersion": version, **metadata},
+    }
+
+
+def pod(name="p", uid="u1", **status):
+    labels = {"agentpool.dev/pool": "a", "agentpool.dev/capacity-type": "spot"}
+    return body("Pod", name, uid=uid, labels=labels) | {"status": status}
+
+
+def test_a_late_event_does_not_undo_what_we_wrote():
+    store = Store()
+    store.put(body(version="10", labels={"new": "yes"}))
+    store.put(body(version="9"))
+    assert store.get("Deployment", "n", "d")["metadata"]["labels"] == {"new": "yes"}
+
+
+def test_another_object_of_the_same_name_is_taken_whatever_its_version():
+    store = Store()
+    store.put(body(uid="old", version="10"))
+    store.put(body(uid="new", version="3"))
+    assert store.get("Deployment", "n", "d")["metadata"]["uid"] == "new"
+
+
+def test_the_end_of_an_old_object_leaves_the_new_one():
+    store = Store()
+    store.put(body(uid="new"))
+    store.remove(body(uid="old"))
+    assert store.get("Deployment", "n", "d") is not None
+    store.remove(body(uid="new"))
+    assert store.get("Deployment", "n", "d") is None
+
+
+def test_pods_are_kept_by_pool():
+    store = Store()
+    store.put(pod("p"))
+    store.put(pod("q", uid="u2"))
+    assert {p.name for p in store.pods_of(PoolKey("n", "a"))} == {"p", "q"}
+    store.remove(pod("p"))
+    store.remove(pod("q", uid="u2"))
+    assert store.pods == {}
+
+
+def test_a_missed_deletion_is_found_and_a_new_object_is_not_taken_for_one():
+    store = Store()
+    store.put(pod("gone", uid="gone"))
+    store.put(pod("stays", uid="stays"))
+    known = store.uids("Pod")
+    store.put(pod("new", uid="new"))
+    assert store.keep_only("Pod", ["stays"], known) == [PoolKey("n", "a")]
+    assert {p.name for p in store.pods_of(PoolKey("n", "a"))} == {"stays", "new"}
+
+
+def test_managed_fields_are_not_kept():
+    store = Store()
+    store.put(body(managedFields=[{"big": "x" * 1000}]))
+    assert "managedFields" not in store.get("Deployment", "n", "d")["metadata"]
+
+
+def test_events_ask_for_the_passes_they_matter_to():
+    store = Store()
+    store.put(body("AgentPool", "a"))
+    store.put(body("CostBudget", "b"))
+    a, b = ObjectKey("AgentPool", "n", "a"), ObjectKey("CostBudget", "n", "b")
+    assert touched(pod(), store) == [a]
+    assert set(touched(body("AgentPool", "a"), store)) == {a, b}
+    assert set(touched(body("CostBudget", "b"), store)) == {a, b}
+    assert touched(body("Pod", "stranger"), store) == []
+
+
+def test_a_pod_says_what_keeps_it_from_starting():
+    facts = pod_facts(
+        pod(
+            containerStatuses=[
+                {"name": "agent-runtime", "state": {"waiting": {"reason": "ContainerCreating"}}},
+                {"name": "agent", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}},
+            ]
+        )
+    )
+    assert (facts.waiting_container, facts.waiting_reason) == ("agent", "ErrImagePull")
+    assert not facts.ready
+
+
+def test_a_pod_no_node_takes_says_so():
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+    assert pod_facts(pod(conditions=[unscheduled])).unschedulable == "0/3 nodes"
+
+
+def test_a_pod_without_status_is_neither_ready_nor_started():
+    facts = pod_facts(pod())
+    assert (facts.ready, facts.started_s, facts.phase) == (False, None, "Pending")

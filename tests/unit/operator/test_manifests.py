@@ -1,0 +1,219 @@
+import json
+
+import pytest
+
+from agentpool_api.runtime_settings import RuntimeSettings
+from agentpool_operator.decide.split import CapacitySplit
+from agentpool_operator.manifests.config import make_key_secret, make_redis_secret
+from agentpool_operator.manifests.deployment import make_deployment
+from agentpool_operator.manifests.pool import make_pool_objects
+from agentpool_operator.settings import RedisAccess
+from tests.unit.operator.make import MODEL, values
+
+
+def deployment(capacity_type="on-demand", **spec):
+    return make_deployment(values(**spec), capacity_type, 2)
+
+
+def pod_spec(capacity_type="on-demand", **spec):
+    return deployment(capacity_type, **spec)["spec"]["template"]["spec"]
+
+
+def container(name, **spec):
+    (found,) = [c for c in pod_spec(**spec)["containers"] if c["name"] == name]
+    return found
+
+
+def env_of(found):
+    return {variable["name"]: variable for variable in found["env"]}
+
+
+def test_a_pool_has_these_objects_and_owns_them_all():
+    objects = make_pool_objects(values(), CapacitySplit(1, 2))
+    assert [(o["kind"], o["metadata"]["name"]) for o in objects] == [
+        ("ConfigMap", "research-runtime"),
+        ("Service", "research"),
+        ("PodDisruptionBudget", "research"),
+        ("Deployment", "research-on-demand"),
+        ("Deployment", "research-spot"),
+    ]
+    for found in objects:
+        (owner,) = found["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"]) == ("AgentPool", "uid-1")
+        assert "blockOwnerDeletion" not in owner
+
+
+def test_the_split_goes_to_the_deployments():
+    objects = make_pool_objects(values(), CapacitySplit(1, 2))
+    assert [o["spec"]["replicas"] for o in objects if o["kind"] == "Deployment"] == [1, 2]
+
+
+def test_a_service_account_is_made_only_when_asked_for():
+    assert "serviceAccountName" not in pod_spec()
+    assert pod_spec(agent={"serviceAccountName": "mine"})["serviceAccountName"] == "mine"
+    assert pod_spec(agent={"createServiceAccount": True})["serviceAccountName"] == "research"
+    kinds = [o["kind"] for o in make_pool_objects(values(agent={"createServiceAccount": True}), CapacitySplit(0, 0))]
+    assert "ServiceAccount" in kinds
+
+
+def test_the_runtime_reads_back_what_the_pool_says():
+    (config, *_) = make_pool_objects(values(), CapacitySplit(0, 0))
+    text = config["data"]["runtime.json"]
+    assert RuntimeSettings.model_validate_json(text) == values().spec.runtime
+    assert json.loads(text)["models"][0]["name"] == "m"
+
+
+def test_every_container_is_restricted():
+    spec = pod_spec(agent={"image": "mine:1"})
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 65532
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    for found in spec["containers"]:
+        assert found["securityContext"]["allowPrivilegeEscalation"] is False
+        assert found["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_runtime_knows_who_and_where_it_is():
+    env = env_of(container("agent-runtime", agent={"concurrency": 7, "drainTimeout": "90s"}))
+    assert env["AGENTPOOL_POOL"]["value"] == "research"
+    assert env["AGENTPOOL_CAPACITY_TYPE"]["value"] == "on-demand"
+    assert env["AGENTPOOL_CONCURRENCY"]["value"] == "7"
+    assert env["AGENTPOOL_DRAIN_TIMEOUT_S"]["value"] == "90"
+    assert env["POD_UID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
+    assert env["AGENTPOOL_REDIS_URL"]["valueFrom"]["secretKeyRef"]["name"].startswith("research-redis-")
+
+
+def test_draining_ends_before_the_kernel_kills():
+    assert pod_spec(agent={"drainTimeout": "90s"})["terminationGracePeriodSeconds"] == 100
+
+
+def test_secrets_of_the_spec_are_optional_files():
+    spec = pod_spec()
+    secrets = {v["secret"]["secretName"]: v["secret"]["optional"] for v in spec["volumes"] if "secret" in v}
+    assert secrets == {"endpoint-key": True, "research-key": True}
+    mounts = {m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+    assert "/var/run/agentpool/secrets/endpoint-key" in mounts
+    assert "/var/run/agentpool/secrets/research-key" in mounts
+
+
+def test_a_secret_used_twice_is_mounted_once():
+    models = [MODEL, MODEL | {"name": "n"}]
+    spec = pod_spec(runtime={"models": models, "auth": {"secretName": "endpoint-key"}})
+    assert [v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v] == ["endpoint-key"]
+
+
+def test_an_agent_of_the_users_own_reaches_the_runtime_beside_it():
+    env = env_of(container("agent", agent={"image": "mine:1"}))
+    assert env["OPENAI_BASE_URL"]["value"] == "http://127.0.0.1:8080/v1"
+    assert env["OPENAI_API_KEY"]["valueFrom"]["secretKeyRef"] == {
+        "name": "research-key",
+        "key": "api-key",
+        "optional": True,
+    }
+
+
+def test_the_users_environment_wins_over_ours():
+    own = [{"name": "OPENAI_API_KEY", "value": "mine"}]
+    found = container("agent", agent={"image": "mine:1", "env": own})
+    assert [v for v in found["env"] if v["name"] == "OPENAI_API_KEY"] == own
+
+
+def test_without_authentication_the_agent_needs_no_key():
+    spec = {"agent": {"image": "mine:1"}, "runtime": {"auth": {"enabled": False}}}
+    assert env_of(container("agent", **spec))["OPENAI_API_KEY"]["value"] == "none"
+
+
+def test_without_an_image_the_runtime_is_the_agent():
+    assert [c["name"] for c in pod_spec()["containers"]] == ["agent-runtime"]
+
+
+def test_the_service_offers_the_runtime_and_the_agents_own_port():
+    (_, service, *_) = make_pool_objects(values(agent={"image": "mine:1", "port": 9000}), CapacitySplit(0, 0))
+    ports = {p["name"]: (p["port"], p["targetPort"]) for p in service["spec"]["ports"]}
+    assert ports == {"http": (80, 8080), "agent": (9000, 9000)}
+
+
+def test_an_agent_on_port_80_does_not_clash_with_the_runtime():
+    (_, service, *_) = make_pool_objects(values(agent={"image": "mine:1", "port": 80}), CapacitySplit(0, 0))
+    assert len({p["port"] for p in service["spec"]["ports"]}) == 2
+
+
+def test_an_update_takes_no_agent_away_before_its_successor_serves():
+    assert deployment()["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_a_changed_configuration_rolls_the_pods_and_a_changed_size_does_not():
+    def hash_of(**spec):
+        return deployment(**spec)["spec"]["template"]["metadata"]["annotations"]["agentpool.dev/config-hash"]
+
+    assert hash_of() != hash_of(runtime={"models": [MODEL], "cache": {"ttl": "5m"}})
+    assert hash_of() == hash_of(minAgents=1)
+
+
+def test_spot_agents_prefer_spot_nodes_and_tolerate_their_taints():
+    spec = pod_spec("spot")
+    preferred = spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    keys = {term["preference"]["matchExpressions"][0]["key"] for term in preferred}
+    assert "karpenter.sh/capacity-type" in keys
+    assert "nodeSelector" not in spec
+    assert {t["key"] for t in spec["tolerations"]} == {
+        "cloud.google.com/gke-spot",
+        "kubernetes.azure.com/scalesetpriority",
+    }
+
+
+def test_spot_nodes_of_the_users_naming_are_required():
+    spot = {"nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
+    spec = pod_spec("spot", spot=spot)
+    assert spec["nodeSelector"] == {"pool": "spot"}
+    assert {"key": "spot", "operator": "Exists"} in spec["tolerations"]
+    assert "nodeSelector" not in pod_spec("on-demand", spot=spot)
+
+
+def test_on_demand_agents_keep_off_spot_nodes_where_they_can():
+    preferred = pod_spec()["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = preferred
+    assert all(e["operator"] == "NotIn" for e in term["preference"]["matchExpressions"])
+
+
+def test_the_overlay_cannot_take_the_pods_out_of_their_deployment():
+    overlay = {"metadata": {"labels": {"agentpool.dev/pool": "other", "mine": "yes"}}}
+    labels = deployment(agent={"podTemplate": overlay})["spec"]["template"]["metadata"]["labels"]
+    assert labels["agentpool.dev/pool"] == "research"
+    assert labels["mine"] == "yes"
+
+
+def test_resources_of_both_containers_are_the_users():
+    agent = {"image": "i", "resources": {"requests": {"cpu": "1"}}, "runtimeResources": {"limits": {"cpu": "2"}}}
+    assert container("agent", agent=agent)["resources"] == {"requests": {"cpu": "1"}}
+    assert container("agent-runtime", agent=agent)["resources"] == {"limits": {"cpu": "2"}}
+
+
+def test_the_redis_secret_is_named_after_its_content():
+    one = values()
+    other = type(one)(
+        namespace="team",
+        name="research",
+        uid="uid-1",
+        spec=one.spec,
+        runtime=one.runtime,
+        redis=RedisAccess(url="rediss://other:6379/0", ca_pem="PEM"),
+    )
+    assert make_redis_secret(one)["metadata"]["name"] != make_redis_secret(other)["metadata"]["name"]
+    assert make_redis_secret(one)["immutable"] is True
+    assert make_redis_secret(other)["stringData"] == {"url": "rediss://other:6379/0", "ca.crt": "PEM"}
+    spec = make_deployment(other, "spot", 1)["spec"]["template"]["spec"]
+    assert env_of(spec["containers"][0])["AGENTPOOL_REDIS_CA_FILE"]["value"] == "/etc/agentpool-redis/ca.crt"
+
+
+def test_the_key_secret_holds_one_key():
+    assert make_key_secret(values(), "k")["stringData"] == {"api-key": "k"}
+
+
+@pytest.mark.parametrize("capacity_type", ["on-demand", "spot"])
+def test_pods_are_found_by_their_deployments_selector(capacity_type):
+    found = deployment(capacity_type)
+    labels = found["spec"]["template"]["metadata"]["labels"]
+    assert found["spec"]["selector"]["matchLabels"].items() <= labels.items()
