@@ -52,13 +52,15 @@ def record(history: History, arrivals_per_s: Sequence[float], *, now_s: float) -
     clock that went back less than the report is long changes nothing; one that went back further starts anew as well.
     """
     end = int(now_s)
-    tail = np.asarray(arrivals_per_s[-RECENT_S:], np.float32)
-    tail = np.where(np.isfinite(tail) & (tail >= 0), np.minimum(tail, _MAX_RATE), np.float32(0)).astype(np.float32)
+    tail = np.asarray(arrivals_per_s[-RECENT_S:], np.float64)
+    tail = np.where(np.isfinite(tail) & (tail >= 0), np.minimum(tail, _MAX_RATE), 0.0)
     if not len(tail) or (history.end_s is not None and 0 <= history.end_s - end < RECENT_S):
         return history
     new = end - history.end_s if history.end_s is not None else len(tail) + 1
-    joins = 0 < new <= len(tail)
-    recent = np.concatenate([history.recent, tail[len(tail) - new :]])[-RECENT_S:] if joins else tail
+    joins = len(history.recent) > 0 and 0 < new <= len(tail)
+    recent = (np.concatenate([history.recent, tail[len(tail) - new :]])[-RECENT_S:] if joins else tail).astype(
+        np.float32
+    )
     return History(end, recent, _minutes(history, recent, end))
 
 

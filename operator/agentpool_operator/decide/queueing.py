@@ -19,10 +19,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LATE_WORK_PRICE = 6.0
-"""Agents that one agent's worth of late work may cost to avoid. Chosen once for every pool by replaying traffic; see
-docs/scaling.md."""
-
 
 def _log_delay_probability(beta: float) -> float:
     density = math.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
@@ -41,7 +37,7 @@ def late_share(slots: int, offered: Floats, *, service_s: float, wait_s: float, 
     result never stops falling as slots are added.
     """
     if slots <= 0:
-        return np.full_like(offered, np.inf)
+        return 1.0 + offered
     load = offered / slots
     beta = np.maximum(1.0 - load, 0.0) * math.sqrt(slots / peakedness)
     log_late = np.interp(beta, _BETA, _LOG_DELAY) - np.maximum(slots - offered, 0.0) * wait_s / (service_s * peakedness)
@@ -56,7 +52,7 @@ def agents_for(
     service_s: float,
     wait_s: float,
     peakedness: float = 1.0,
-    price: float = LATE_WORK_PRICE,
+    price: float = 6.0,
     limit: int,
 ) -> int:
     """Fewest agents, at most `limit`, whose expected late work costs no more than one agent.
@@ -77,3 +73,22 @@ def agents_for(
         middle = (low + high) // 2
         low, high = (low, middle) if price * late_work(middle) <= 1.0 else (middle + 1, high)
     return low
+
+
+def late_work_price(startup_s: float) -> float:
+    """Agents that one agent's worth of late work may cost to avoid: 5, and one more for each 45 s of start-up.
+
+    A shortage lasts until a new agent serves, so a slow start makes it dearer. The two figures were chosen once, for
+    every pool, by replaying traffic; see docs/scaling.md.
+    """
+    return 5.0 + min(max(startup_s, 0.0), 600.0) / 45.0
+
+
+def most_agents(load: float, *, concurrency: int) -> int:
+    """Agents beyond which safety and backlog are not worth their start-up: max(1.5·a, a + 4·√a + 2) slots.
+
+    Four standard deviations of Poisson load, or half as much again. Without it a long queue at a small pool orders far
+    more agents than will have work when they serve: at 100 tasks per second, 10 per agent and a minute to start, this
+    allows 15 agents where 10 are needed, and they empty the queue.
+    """
+    return math.ceil(max(1.5 * load, load + 4.0 * math.sqrt(load) + 2.0) / concurrency - 1e-9)

@@ -1,0 +1,365 @@
+"""How many agents should a pool have now, on which capacity, why, and what does that change cost?
+
+One pure function, `decide`. Order of authority, the later wins: the load (forecast policy or threshold rule), agents
+kept warm or let go when idle, the HPA's ``behavior``, the bounds of the pool and its schedules, the hourly cost target,
+the user's pause, the budget. Growth is never held by a cooldown except in the threshold rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from agentpool_operator.decide.behavior import (
+    Change,
+    DirectionRules,
+    Wish,
+    rate_limit,
+    stabilize,
+    within_tolerance,
+)
+from agentpool_operator.decide.demand import Drift, Floats, Rate, current_rate, expected_rates, measure_drift
+from agentpool_operator.decide.forecast import STEP_MIN, Forecast, make_forecast
+from agentpool_operator.decide.history import History, record, seed
+from agentpool_operator.decide.load import PoolLoad, trusted
+from agentpool_operator.decide.queueing import agents_for, late_work_price, most_agents
+from agentpool_operator.decide.reasons import Reason
+from agentpool_operator.decide.schedules import Bounds, ScheduleWindow, scheduled_bounds
+from agentpool_operator.decide.split import (
+    AgentPrices,
+    CapacitySplit,
+    SpotPolicy,
+    affordable_agents,
+    hourly_cost_nanousd,
+    split_capacity,
+)
+from agentpool_operator.decide.threshold import ThresholdRule, decide_threshold, needed_agents
+
+UNKNOWN_STARTUP_S = 60.0
+_IN_SYSTEM_WINDOW_S = 20.0
+_LASTING_SHARE = 0.5
+"""Share of the tasks beyond what the arrivals explain that will still be there one start-up later: a long task seen
+in service is on average half done."""
+
+
+class Pause(StrEnum):
+    """Directions the user holds."""
+
+    NONE = "None"
+    IN = "In"
+    OUT = "Out"
+    BOTH = "Both"
+
+
+class PolicyKind(StrEnum):
+    """What reads the load."""
+
+    FORECAST = "Forecast"
+    THRESHOLD = "Threshold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    """What the user asks of a pool's size. Times are seconds."""
+
+    min_agents: int = 2
+    max_agents: int = 20
+    warm_agents: int = 3
+    """Agents a pool wakes with, and keeps until half an hour of its own arrivals is known."""
+    idle_timeout_s: float = 1800.0
+    policy: PolicyKind = PolicyKind.FORECAST
+    target_wait_s: float = 2.0
+    target_utilization: float = 0.95
+    """Busy share of the slots that the expected load may reach at most."""
+    rule: ThresholdRule = field(default_factory=ThresholdRule)
+    up: DirectionRules = field(default_factory=DirectionRules)
+    down: DirectionRules = field(default_factory=DirectionRules)
+    schedules: tuple[ScheduleWindow, ...] = ()
+    pause: Pause = Pause.NONE
+    spot: SpotPolicy = field(default_factory=SpotPolicy)
+    prices: AgentPrices = field(default_factory=AgentPrices)
+    hourly_cost_target_nanousd: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PoolState:
+    """What one decision hands to the next. Only `history` and the times need to survive a restart."""
+
+    history: History = field(default_factory=History)
+    desired: int | None = None
+    """Agents asked for last; ``None`` before the first decision."""
+    last_scaled_at_s: float | None = None
+    last_active_at_s: float | None = None
+    """When work was last seen; ``None`` before the first task: the idle clock has not started."""
+    woken_at_s: float | None = None
+    wishes: tuple[Wish, ...] = ()
+    changes: tuple[Change, ...] = ()
+    in_system: tuple[tuple[float, int], ...] = ()
+    drift: Drift | None = None
+    forecast: Forecast | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decision:
+    """The size to ask for and its explanation. Costs are nano-USD per hour."""
+
+    desired: int
+    split: CapacitySplit
+    reasons: tuple[Reason, ...]
+    """The primary reason first, then what shaped the wish before it."""
+    inputs: Mapping[str, float]
+    wished: int
+    """What the load asks for, before bounds, cost target, pause and budget."""
+    cost_before_nanousd: int
+    cost_after_nanousd: int
+    state: PoolState
+
+    @property
+    def reason(self) -> Reason:
+        """What had the last word."""
+        return self.reasons[0]
+
+    @property
+    def cost_change_nanousd(self) -> int:
+        """What the change adds to an hour; negative is a saving."""
+        return self.cost_after_nanousd - self.cost_before_nanousd
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    agents: int
+    reasons: tuple[Reason, ...]
+
+    def to(self, agents: int, reason: Reason) -> _Size:
+        """The same size, or another one with the reason that changed it in front."""
+        return self if agents == self.agents else _Size(agents, (reason, *self.reasons))
+
+
+def decide(
+    policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, now_s: float, spot_available: bool = True
+) -> Decision:
+    """The next size of a pool. Same input, same output; a pass over its own outcome changes nothing.
+
+    Unknown load keeps the size (within bounds and budget). Sizes are compared with what was asked for last, so a pool
+    whose agents are slow to appear or to leave is not asked twice.
+    """
+    load = trusted(load)
+    present = load.total if state.desired is None else state.desired
+    state = _remembered(state, load, now_s)
+    bounds = scheduled_bounds(policy.min_agents, policy.max_agents, policy.schedules, now_s=now_s)
+    wish, state, inputs = _wish(policy, load, state, bounds, present, now_s)
+    size = _bounded(wish, policy, bounds, spot_available)
+    size = _unpaused(size, policy.pause, present)
+    if load.budget_ceiling is not None and size.agents > load.budget_ceiling:
+        size = size.to(load.budget_ceiling, Reason.BUDGET)
+    split = split_capacity(size.agents, policy.spot, spot_available=spot_available)
+    before = split_capacity(present, policy.spot, spot_available=spot_available)
+    return Decision(
+        desired=size.agents,
+        split=split,
+        reasons=size.reasons,
+        inputs=inputs,
+        wished=wish.agents,
+        cost_before_nanousd=hourly_cost_nanousd(before, policy.prices),
+        cost_after_nanousd=hourly_cost_nanousd(split, policy.prices),
+        state=_changed(state, policy, size.agents, present, now_s),
+    )
+
+
+def _remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
+    """The state with what this observation adds. A drift and a forecast are measured anew only when due."""
+    history = state.history
+    if load.arrivals_per_min is not None:
+        history = seed(history, load.arrivals_per_min, now_s=now_s)
+    if load.arrivals_per_s is not None:
+        history = record(history, load.arrivals_per_s, now_s=now_s)
+    arrived = load.arrivals_per_s is not None and any(count > 0 for count in load.arrivals_per_s)
+    active = bool(load.in_system) or bool(load.in_flight) or bool(load.queued) or arrived
+    idle_before = state.last_active_at_s is None or state.desired == 0
+    in_system = tuple(seen for seen in state.in_system if 0 <= now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
+    if load.in_system is not None:
+        in_system = (*in_system, (now_s, load.in_system))
+    startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
+    minute = -1 if history.end_s is None else history.end_s // 60
+    drift, forecast = state.drift, state.forecast
+    if drift is None or drift.minute != minute:
+        drift = measure_drift(history, startup_s=startup_s)
+        if forecast is None or minute // STEP_MIN != forecast.minute // STEP_MIN:
+            forecast = make_forecast(history) if minute % STEP_MIN == 0 or forecast is None else forecast
+    return replace(
+        state,
+        history=history,
+        last_active_at_s=now_s if active else state.last_active_at_s,
+        woken_at_s=now_s if active and idle_before else state.woken_at_s,
+        in_system=in_system,
+        drift=drift,
+        forecast=forecast,
+    )
+
+
+def _wish(
+    policy: ScalingPolicy, load: PoolLoad, state: PoolState, bounds: Bounds, present: int, now_s: float
+) -> tuple[_Size, PoolState, dict[str, float]]:
+    """What the load asks for, the state with the wish remembered, and the figures it came from."""
+    if policy.policy is PolicyKind.THRESHOLD:
+        size, inputs = _threshold_wish(policy, load, state, bounds, present, now_s)
+        return _warm_or_idle(size, policy, load, state, now_s), state, inputs
+    size, inputs = _forecast_wish(policy, load, state, bounds, present)
+    size = _warm_or_idle(size, policy, load, state, now_s)
+    startup_s = inputs["startup_s"]
+    up_s = policy.up.stabilization_s or 0.0
+    down_s = startup_s if policy.down.stabilization_s is None else policy.down.stabilization_s
+    held = size.to(
+        stabilize(present, size.agents, state.wishes, up_s=up_s, down_s=down_s, now_s=now_s), Reason.STABILIZED
+    )
+    kept = tuple(w for w in state.wishes if 0 <= now_s - w.at_s < max(up_s, down_s))
+    if Reason.METRICS_MISSING not in size.reasons:
+        kept = (*kept, Wish(now_s, size.agents))
+    if Reason.IDLE in size.reasons:
+        held = size
+    if within_tolerance(present, held.agents, up=policy.up, down=policy.down):
+        held = held.to(present, Reason.TOLERANCE)
+    limited = rate_limit(present, held.agents, state.changes, up=policy.up, down=policy.down, now_s=now_s)
+    return held.to(limited, Reason.RATE_LIMITED), replace(state, wishes=kept), inputs
+
+
+def _threshold_wish(
+    policy: ScalingPolicy, load: PoolLoad, state: PoolState, bounds: Bounds, present: int, now_s: float
+) -> tuple[_Size, dict[str, float]]:
+    step = decide_threshold(
+        policy.rule,
+        total=present,
+        utilization=load.utilization,
+        last_scaled_at_s=state.last_scaled_at_s,
+        min_agents=bounds.min_agents,
+        max_agents=bounds.max_agents,
+        now_s=now_s,
+    )
+    inputs = {} if load.utilization is None else {"utilization": load.utilization}
+    return _Size(step.desired, (step.reason,)), inputs
+
+
+def _forecast_wish(
+    policy: ScalingPolicy, load: PoolLoad, state: PoolState, bounds: Bounds, present: int
+) -> tuple[_Size, dict[str, float]]:
+    """Agents for the work expected one start-up ahead, and never fewer than the tasks that wait now need."""
+    startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
+    inputs: dict[str, float] = {"startup_s": startup_s}
+    present_work = needed_agents(
+        arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=load.in_system
+    )
+    rate = (
+        None if state.drift is None or load.arrivals_per_s is None else current_rate(state.history, state.drift.noise)
+    )
+    if rate is None or state.drift is None or load.service_s is None:
+        known = max(present, present_work or 0)
+        return _Size(known, (Reason.METRICS_MISSING if known == present else Reason.CURRENT_LOAD,)), inputs
+    offered, growth = _offered_load(load, state, rate, startup_s)
+    agents = agents_for(
+        offered,
+        concurrency=load.concurrency,
+        service_s=load.service_s,
+        wait_s=policy.target_wait_s,
+        peakedness=state.drift.peakedness,
+        price=late_work_price(startup_s),
+        limit=max(bounds.max_agents, 1),
+    )
+    mean_load = rate.per_s * load.service_s
+    # Work in hand may exceed what arrivals explain, but a backlog fills whatever is there: it bounds without a margin.
+    in_hand = math.ceil((load.in_flight or 0) / load.concurrency)
+    agents = min(agents, max(most_agents(mean_load * growth, concurrency=load.concurrency), in_hand))
+    agents = max(agents, math.ceil(mean_load / (load.concurrency * policy.target_utilization) - 1e-9))
+    if load.in_system:
+        agents = max(agents, 1)
+    inputs |= {
+        "arrivals_per_s": rate.per_s,
+        "rate_window_s": float(rate.window_s),
+        "service_s": load.service_s,
+        "offered_load": mean_load,
+        "offered_load_p90": float(_upper(offered)),
+        "peakedness": state.drift.peakedness,
+        "growth": growth,
+    }
+    if load.in_system is not None:
+        inputs["in_system"] = float(load.in_system)
+    if agents == present:
+        return _Size(agents, (Reason.STEADY,)), inputs
+    reason = Reason.WOKEN if present == 0 else Reason.FORECAST
+    return _Size(agents, (reason,)), inputs
+
+
+def _offered_load(load: PoolLoad, state: PoolState, rate: Rate, startup_s: float) -> tuple[Floats, float]:
+    """Equally likely loads in slots one start-up ahead, and the factor the daily forecast adds.
+
+    The forecast raises only, and only while it beats yesterday's values and no change at all.
+    """
+    if state.drift is None or load.service_s is None:
+        raise ValueError("an offered load needs a measured rate and service time")
+    forecast = state.forecast
+    growth = forecast.growth(startup_s) if forecast is not None and forecast.ready else 1.0
+    explained = rate.per_s * load.service_s
+    seen = sum(tasks for _, tasks in state.in_system) / len(state.in_system) if state.in_system else explained
+    lasting = _LASTING_SHARE * max(seen - explained, 0.0)
+    result: Floats = expected_rates(rate, state.drift) * (load.service_s * growth) + lasting
+    return result, growth
+
+
+def _upper(offered: Floats) -> float:
+    ordered = sorted(float(value) for value in offered)
+    return ordered[min(int(0.9 * len(ordered)), len(ordered) - 1)]
+
+
+def _warm_or_idle(size: _Size, policy: ScalingPolicy, load: PoolLoad, state: PoolState, now_s: float) -> _Size:
+    """Agents kept after waking, and none beyond the minimum after the idle timeout.
+
+    A pool that never had work is neither warmed nor idled out: its idle clock has not started.
+    """
+    if state.last_active_at_s is None:
+        return size
+    idle_s = now_s - state.last_active_at_s
+    if idle_s >= policy.idle_timeout_s and not load.in_system:
+        if load.in_system is None or Reason.METRICS_MISSING in size.reasons:
+            return size
+        return size.to(min(size.agents, policy.min_agents), Reason.IDLE)
+    waking = state.woken_at_s is not None and 0 <= now_s - state.woken_at_s < policy.idle_timeout_s
+    unknown = len(state.history.minutes) * 60 < policy.idle_timeout_s
+    if waking and unknown and size.agents < policy.warm_agents:
+        return size.to(policy.warm_agents, Reason.WARM)
+    if idle_s < policy.idle_timeout_s and size.agents < 1 <= policy.max_agents:
+        return size.to(1, Reason.WARM)
+    return size
+
+
+def _bounded(size: _Size, policy: ScalingPolicy, bounds: Bounds, spot_available: bool) -> _Size:
+    reason = Reason.SCHEDULE if bounds.windows else Reason.BOUNDS
+    size = size.to(min(max(size.agents, bounds.min_agents), bounds.max_agents), reason)
+    if policy.hourly_cost_target_nanousd is None:
+        return size
+    affordable = affordable_agents(
+        policy.hourly_cost_target_nanousd,
+        policy.spot,
+        policy.prices,
+        spot_available=spot_available,
+        limit=bounds.max_agents,
+    )
+    return size.to(min(size.agents, max(affordable, bounds.min_agents)), Reason.COST_TARGET)
+
+
+def _unpaused(size: _Size, pause: Pause, present: int) -> _Size:
+    if (size.agents > present and pause in (Pause.OUT, Pause.BOTH)) or (
+        size.agents < present and pause in (Pause.IN, Pause.BOTH)
+    ):
+        return size.to(present, Reason.PAUSED)
+    return size
+
+
+def _changed(state: PoolState, policy: ScalingPolicy, agents: int, present: int, now_s: float) -> PoolState:
+    longest = max((rule.period_s for rules in (policy.up, policy.down) for rule in rules.policies), default=0.0)
+    changes = tuple(change for change in state.changes if 0 <= now_s - change.at_s < longest)
+    if agents == present:
+        return replace(state, desired=agents, changes=changes)
+    if longest:
+        changes = (*changes, Change(now_s, agents - present))
+    return replace(state, desired=agents, changes=changes, last_scaled_at_s=now_s)

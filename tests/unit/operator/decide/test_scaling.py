@@ -1,0 +1,291 @@
+"""The whole decision: order of authority, cold start, zero and back, pause, budget, and what it remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import time
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentpool_operator.decide.behavior import DirectionRules, PolicyKind, RatePolicy
+from agentpool_operator.decide.load import PoolLoad
+from agentpool_operator.decide.reasons import Reason
+from agentpool_operator.decide.scaling import Pause, PoolState, ScalingPolicy, decide
+from agentpool_operator.decide.scaling import PolicyKind as Policy
+from agentpool_operator.decide.schedules import ScheduleWindow
+from agentpool_operator.decide.split import AgentPrices, SpotPolicy
+
+NOW = 1_800_000_000.0
+
+
+def observed(**changes):
+    known = {
+        "ready": 3,
+        "concurrency": 2,
+        "in_flight": 2,
+        "queued": 0,
+        "utilization": 0.5,
+        "arrivals_per_s": [1.0] * 60,
+        "service_s": 2.0,
+        "startup_s": 45.0,
+    }
+    return PoolLoad(**{**known, **changes})
+
+
+def settle(policy, load, state=None, *, passes=40, now_s=NOW):
+    """Decisions every five seconds under the same load, agents appearing at once; the last decision."""
+    decision = decide(policy, load, state or PoolState(), now_s=now_s)
+    for _ in range(passes):
+        now_s += 5.0
+        decision = decide(policy, load, decision.state, now_s=now_s)
+    return decision, now_s
+
+
+def test_a_second_pass_at_the_same_moment_plans_nothing():
+    first = decide(ScalingPolicy(), observed(), PoolState(), now_s=NOW)
+    second = decide(ScalingPolicy(), observed(), first.state, now_s=NOW)
+    assert second.desired == first.desired
+    assert second.cost_change_nanousd == 0
+
+
+def test_the_reason_is_what_had_the_last_word():
+    busy = observed(arrivals_per_s=[50.0] * 60, in_flight=6, queued=90)
+    assert decide(ScalingPolicy(), busy, PoolState(), now_s=NOW).reason is Reason.BOUNDS
+    limited = decide(ScalingPolicy(), observed(arrivals_per_s=[50.0] * 60, budget_ceiling=4), PoolState(), now_s=NOW)
+    assert (limited.desired, limited.reason) == (4, Reason.BUDGET)
+
+
+def test_the_budget_alone_goes_under_the_minimum():
+    assert decide(ScalingPolicy(), observed(budget_ceiling=0), PoolState(), now_s=NOW).desired == 0
+
+
+@pytest.mark.parametrize(
+    ("pause", "load", "desired"),
+    [
+        pytest.param(Pause.OUT, observed(arrivals_per_s=[9.0] * 60), 3, id="out-holds-growth"),
+        pytest.param(Pause.IN, observed(arrivals_per_s=[0.0] * 60, in_flight=0), 3, id="in-holds-shrinking"),
+        pytest.param(Pause.BOTH, observed(arrivals_per_s=[9.0] * 60), 3, id="both-holds-growth"),
+        pytest.param(
+            Pause.BOTH, observed(arrivals_per_s=[9.0] * 60, budget_ceiling=1), 1, id="the-budget-stands-over-it"
+        ),
+    ],
+)
+def test_pause_holds_its_direction(pause, load, desired):
+    assert decide(ScalingPolicy(pause=pause), load, PoolState(), now_s=NOW).desired == desired
+
+
+@pytest.mark.parametrize("missing", ["arrivals_per_s", "service_s"])
+def test_missing_metrics_keep_the_size_and_say_so(missing):
+    decision = decide(ScalingPolicy(), observed(ready=7, in_flight=None, **{missing: None}), PoolState(), now_s=NOW)
+    assert (decision.desired, decision.reason) == (7, Reason.METRICS_MISSING)
+
+
+def test_a_known_backlog_grows_the_pool_though_arrivals_are_unknown():
+    decision = decide(ScalingPolicy(), observed(arrivals_per_s=None, queued=18), PoolState(), now_s=NOW)
+    assert (decision.desired, decision.reason) == (10, Reason.CURRENT_LOAD)
+
+
+def test_starting_agents_are_not_ordered_twice():
+    load = observed(ready=2, starting=0, arrivals_per_s=[4.0] * 60, in_flight=4, queued=9)
+    first = decide(ScalingPolicy(), load, PoolState(), now_s=NOW)
+    waiting = observed(ready=2, starting=first.desired - 2, arrivals_per_s=[4.0] * 60, in_flight=4, queued=12)
+    second = decide(ScalingPolicy(), waiting, first.state, now_s=NOW + 5)
+    assert second.desired <= first.desired + 2
+
+
+def test_one_queued_task_wakes_a_pool_at_zero():
+    policy = ScalingPolicy(min_agents=0, warm_agents=0)
+    quiet = observed(ready=0, in_flight=0, queued=0, utilization=None, arrivals_per_s=[0.0] * 60)
+    asleep = decide(policy, quiet, PoolState(), now_s=NOW)
+    assert asleep.desired == 0
+    task = observed(ready=0, in_flight=0, queued=1, utilization=None, arrivals_per_s=[0.0] * 59 + [1.0])
+    woken = decide(policy, task, asleep.state, now_s=NOW + 5)
+    assert woken.desired >= 1
+    assert woken.reason is Reason.WOKEN
+
+
+def test_one_pending_entry_of_an_older_queue_wakes_a_pool_though_nothing_arrived():
+    policy = ScalingPolicy(min_agents=0, warm_agents=0)
+    task = observed(ready=0, in_flight=0, queued=1, utilization=None, arrivals_per_s=[0.0] * 60)
+    assert decide(policy, task, PoolState(), now_s=NOW).desired == 1
+
+
+def test_a_woken_pool_gets_its_warm_agents_and_keeps_one_until_the_idle_timeout():
+    policy = ScalingPolicy(min_agents=0, warm_agents=3)
+    quiet = observed(ready=0, in_flight=0, queued=0, utilization=None, arrivals_per_s=[0.0] * 60)
+    state = decide(policy, quiet, PoolState(), now_s=NOW).state
+    task = observed(ready=0, in_flight=0, queued=1, utilization=None, arrivals_per_s=[0.0] * 59 + [1.0])
+    woken = decide(policy, task, state, now_s=NOW + 5)
+    assert (woken.desired, woken.reason) == (3, Reason.WARM)
+    still, now_s = settle(policy, quiet, woken.state, passes=300, now_s=NOW + 10)
+    assert still.desired >= 1
+    gone, _ = settle(policy, quiet, still.state, passes=60, now_s=now_s + 300)
+    assert gone.desired == 0
+
+
+def test_the_idle_clock_does_not_start_before_the_first_task():
+    quiet = observed(ready=3, in_flight=0, queued=0, arrivals_per_s=[0.0] * 60)
+    decision, _ = settle(ScalingPolicy(min_agents=0), quiet, passes=3)
+    assert decision.state.last_active_at_s is None
+    assert Reason.IDLE not in decision.reasons
+
+
+def test_the_threshold_policy_follows_its_rule_exactly():
+    policy = ScalingPolicy(policy=Policy.THRESHOLD, warm_agents=0)
+    grown = decide(policy, observed(ready=5, utilization=0.8), PoolState(), now_s=NOW)
+    assert (grown.desired, grown.reason) == (7, Reason.UTILIZATION_HIGH)
+    resting = decide(policy, observed(ready=7, utilization=0.1), grown.state, now_s=NOW + 299)
+    assert (resting.desired, resting.reason) == (7, Reason.COOLDOWN)
+    shrunk = decide(policy, observed(ready=7, utilization=0.1), resting.state, now_s=NOW + 300)
+    assert (shrunk.desired, shrunk.reason) == (6, Reason.UTILIZATION_LOW)
+
+
+def test_a_schedule_raises_the_minimum_and_is_named_as_the_reason():
+    window = ScheduleWindow(name="day", start=time(0), end=time(0), zone=ZoneInfo("UTC"), min_agents=9)
+    decision = decide(ScalingPolicy(schedules=(window,)), observed(), PoolState(), now_s=NOW)
+    assert (decision.desired, decision.reason) == (9, Reason.SCHEDULE)
+
+
+def test_the_hourly_cost_target_bounds_the_size_but_not_the_minimum():
+    policy = ScalingPolicy(hourly_cost_target_nanousd=2_000_000_000, spot=SpotPolicy(enabled=False))
+    decision = decide(policy, observed(arrivals_per_s=[9.0] * 60), PoolState(), now_s=NOW)
+    assert (decision.desired, decision.reason) == (4, Reason.COST_TARGET)
+    poor = ScalingPolicy(hourly_cost_target_nanousd=1, spot=SpotPolicy(enabled=False))
+    assert decide(poor, observed(arrivals_per_s=[9.0] * 60), PoolState(), now_s=NOW).desired == 2
+
+
+def test_the_cost_of_a_change_is_told_exactly():
+    policy = ScalingPolicy(spot=SpotPolicy(enabled=False), prices=AgentPrices(on_demand_nanousd=500_000_000))
+    decision = decide(policy, observed(arrivals_per_s=[50.0] * 60), PoolState(), now_s=NOW)
+    assert decision.cost_before_nanousd == 1_500_000_000
+    assert decision.cost_change_nanousd == (decision.desired - 3) * 500_000_000
+
+
+def test_a_rate_policy_limits_growth():
+    up = DirectionRules(policies=(RatePolicy(kind=PolicyKind.PODS, value=1, period_s=60),))
+    load = observed(arrivals_per_s=[9.0] * 60)
+    first = decide(ScalingPolicy(up=up), load, PoolState(), now_s=NOW)
+    assert (first.desired, first.reason) == (4, Reason.RATE_LIMITED)
+    assert decide(ScalingPolicy(up=up), load, first.state, now_s=NOW + 5).desired == 4
+    assert decide(ScalingPolicy(up=up), load, first.state, now_s=NOW + 61).desired == 5
+
+
+def test_a_steady_load_settles_and_stays():
+    decision, now_s = settle(ScalingPolicy(), observed(arrivals_per_s=[3.0] * 60), passes=360)
+    sizes = set()
+    for _ in range(60):
+        now_s += 5.0
+        decision = decide(ScalingPolicy(), observed(arrivals_per_s=[3.0] * 60), decision.state, now_s=now_s)
+        sizes.add(decision.desired)
+    assert len(sizes) == 1
+
+
+def test_the_overshoot_case_stays_under_one_and_a_half_times_the_need():
+    """100 arrivals per second, 10 per agent and second, 60 s until an agent serves: ten agents are needed."""
+    policy, state, ready, orders, queue, peak = ScalingPolicy(max_agents=30_000), PoolState(), 1, [], 0.0, 0
+    for step in range(360):
+        now_s = NOW + 5 * step
+        ready += sum(count for at, count in orders if at == now_s)
+        orders = [(at, count) for at, count in orders if at > now_s]
+        served = min(queue + 500, ready * 50)
+        queue = queue + 500 - served
+        load = PoolLoad(
+            ready=ready,
+            starting=sum(count for _, count in orders),
+            concurrency=10,
+            in_flight=min(ready * 10, 100 + int(queue)),
+            queued=int(queue),
+            utilization=1.0,
+            arrivals_per_s=[100.0] * 5,
+            service_s=1.0,
+            startup_s=60.0,
+        )
+        decision = decide(policy, load, state, now_s=now_s)
+        state, change = decision.state, decision.desired - load.total
+        if change > 0:
+            orders.append((now_s + 60, change))
+        elif change < 0:
+            ready = max(ready + change, 1)
+        peak = max(peak, decision.desired)
+    assert peak <= 15
+    assert queue == 0
+
+
+loads = st.builds(
+    observed,
+    ready=st.integers(0, 60),
+    starting=st.integers(0, 20),
+    in_flight=st.none() | st.integers(0, 200),
+    queued=st.none() | st.integers(0, 500),
+    utilization=st.none() | st.floats(0, 1),
+    arrivals_per_s=st.none() | st.lists(st.integers(0, 50).map(float), max_size=90),
+    service_s=st.none() | st.floats(0.05, 60),
+    startup_s=st.none() | st.floats(0, 600),
+    concurrency=st.integers(1, 16),
+    budget_ceiling=st.none() | st.integers(0, 60),
+)
+policies = st.builds(
+    lambda low, span, **rest: ScalingPolicy(min_agents=low, max_agents=low + span, **rest),
+    st.integers(0, 10),
+    st.integers(0, 40),
+    warm_agents=st.integers(0, 10),
+    policy=st.sampled_from(Policy),
+)
+
+
+@settings(deadline=None)
+@given(policies, st.lists(loads, min_size=1, max_size=6))
+def test_bounds_always_hold_and_the_budget_stands_over_them(policy, sequence):
+    state = PoolState()
+    for step, load in enumerate(sequence):
+        decision = decide(policy, load, state, now_s=NOW + 5 * step)
+        state = decision.state
+        ceiling = policy.max_agents if load.budget_ceiling is None else min(policy.max_agents, load.budget_ceiling)
+        assert min(policy.min_agents, ceiling) <= decision.desired <= ceiling
+        assert decision.split.total == decision.desired
+
+
+@settings(deadline=None)
+@given(policies, loads)
+def test_same_input_same_output_and_a_second_pass_plans_nothing(policy, load):
+    first, again = (decide(policy, load, PoolState(), now_s=NOW) for _ in range(2))
+    assert (first.desired, first.reasons, first.inputs) == (again.desired, again.reasons, again.inputs)
+    if policy.policy is Policy.FORECAST and load.budget_ceiling is None:
+        assert decide(policy, load, first.state, now_s=NOW).desired == first.desired
+
+
+@settings(deadline=None)
+@given(policies, loads, st.integers(0, 60), st.integers(0, 60))
+def test_more_budget_never_gives_fewer_agents(policy, load, first, second):
+    low, high = sorted((first, second))
+    sizes = [decide(policy, replace(load, budget_ceiling=c), PoolState(), now_s=NOW).desired for c in (low, high, None)]
+    assert sizes == sorted(sizes)
+
+
+@settings(deadline=None)
+@given(loads, st.integers(0, 500), st.integers(0, 500))
+def test_more_queued_work_never_gives_fewer_agents(load, first, second):
+    low, high = sorted((first, second))
+    policy = ScalingPolicy(max_agents=300)
+    sizes = [decide(policy, replace(load, queued=q), PoolState(), now_s=NOW).desired for q in (low, high)]
+    assert sizes == sorted(sizes)
+
+
+@settings(deadline=None)
+@given(st.floats(0, 40), st.floats(0, 40), st.floats(0.1, 30), st.integers(1, 8))
+def test_more_arrivals_never_give_fewer_agents(first, second, service, concurrency):
+    low, high = sorted((first, second))
+    policy = ScalingPolicy(max_agents=3000)
+    sizes = [
+        decide(
+            policy,
+            observed(arrivals_per_s=[rate] * 60, service_s=service, concurrency=concurrency),
+            PoolState(),
+            now_s=NOW,
+        ).desired
+        for rate in (low, high)
+    ]
+    assert sizes == sorted(sizes)
