@@ -18,6 +18,7 @@ from cluster.errors import ClusterError
 from cluster.paths import REPO
 from demo.cluster_setup import (
     BUDGET,
+    CLUSTER,
     POOL,
     RELEASE_NAMESPACE,
     Endpoint,
@@ -43,7 +44,7 @@ SHARE = 0.5
 """Part of the trace's requests that is sent, so that a laptop keeps up."""
 REPEATED = 0.2
 """Part of the requests that repeats a frequent question: an assumption, see demo/trace.py."""
-RAISED_DAILY_USD = "1.00"
+RAISED_DAILY_USD = "1.20"
 TAIL_S = 60.0
 """Longest wait for the agents to go when the work is done."""
 OUTPUT = REPO / "demo-output"
@@ -89,8 +90,8 @@ def demonstrate(console: Console) -> int:
         share=SHARE,
         repeated=REPEATED,
     )
-    kubectl = bring_up_cluster()
-    install_release(kubectl)
+    kubectl, images = bring_up_cluster(CLUSTER)
+    install_release(kubectl, images)
     namespace = time.strftime("demo-%H%M%S")
     apply_examples(kubectl, namespace, endpoint, SPEED)
     url = entry_url(kubectl, namespace)

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import yaml
 
 import cluster.__main__ as cluster_command
 from cluster.errors import ClusterError
-from cluster.images import build_images
-from cluster.kind import has_kind
+from cluster.images import Built, build_images
+from cluster.kind import has_kind, kind_load
+from cluster.load import load_images
+from cluster.node_config import containerd_socket
 from cluster.paths import REPO, state_dir
 from cluster.progress import step
 from cluster.toolchain import tool_path
@@ -85,12 +87,16 @@ def run(command: list[str], kubeconfig: Path, stdin: str | None = None) -> str:
     return done.stdout
 
 
-def bring_up_cluster() -> Kubectl:
-    """A cluster with our images in it; what is there already is kept."""
-    for verb in ("up", "load-image"):
-        if cluster_command.main([verb, "--name", CLUSTER]):
-            raise ClusterError("the cluster did not come up; the line above says why")
-    return Kubectl(state_dir(CLUSTER) / "kubeconfig")
+def bring_up_cluster(name: str) -> tuple[Kubectl, list[Built]]:
+    """A cluster, and the images in it; what is there already is kept."""
+    if cluster_command.main(["up", "--name", name]):
+        raise ClusterError("the cluster did not come up; the line above says why")
+    images = build_images()
+    if has_kind():
+        kind_load(name, images)
+    else:
+        load_images(containerd_socket(state_dir(name)), images)
+    return Kubectl(state_dir(name) / "kubeconfig"), images
 
 
 def take_down() -> int:
@@ -98,10 +104,10 @@ def take_down() -> int:
     return cluster_command.main(["down", "--name", CLUSTER])
 
 
-def install_release(kubectl: Kubectl) -> None:
+def install_release(kubectl: Kubectl, images: Iterable[Built]) -> None:
     """helm upgrade --install, and wait until the operator and Redis are ready."""
     values = []
-    for image in build_images():
+    for image in images:
         part = image.name.removeprefix("agentpool-")
         repository, tag = image.reference.rsplit(":", 1)
         values += ["--set", f"images.{part}.repository={repository},images.{part}.tag={tag}"]

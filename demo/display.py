@@ -76,18 +76,26 @@ def line(snapshot: Snapshot, tally: Tally) -> str:
     in_force = [name for name in SHOWN_CONDITIONS if snapshot.budget_conditions.get(name) == "True"]
     return (
         f"{snapshot.at_s:4.0f} s  demand {snapshot.in_flight:3}  agents {snapshot.ready}/{snapshot.desired}"
-        f" ({snapshot.on_demand_ready} on-demand + {snapshot.spot_ready} spot)"
+        f" (on-demand {snapshot.on_demand_ready}/{snapshot.on_demand_desired},"
+        f" spot {snapshot.spot_ready}/{snapshot.spot_desired})"
         f"  requests {tally.answered}/{tally.sent}, {tally.failed} errors, {tally.hits} hits"
         f"  today {spend}  {' '.join(in_force)}  [{snapshot.decision[:70]}]"
     )
 
 
 def _agents(snapshot: Snapshot) -> str:
-    on_demand, spot = "█" * snapshot.on_demand_ready, "▒" * snapshot.spot_ready
+    on_demand = _dots("█", snapshot.on_demand_ready, snapshot.on_demand_desired)
+    spot = _dots("▒", snapshot.spot_ready, snapshot.spot_desired)
     return (
-        f"{snapshot.ready} of {snapshot.desired} ready: {snapshot.on_demand_ready} on-demand {on_demand}"
-        f"  {snapshot.spot_ready} spot {spot}"
+        f"{snapshot.ready} of {snapshot.desired} ready:"
+        f"  on-demand {snapshot.on_demand_ready}/{snapshot.on_demand_desired} {on_demand}"
+        f"  spot {snapshot.spot_ready}/{snapshot.spot_desired} {spot}"
     )
+
+
+def _dots(sign: str, ready: int, desired: int) -> str:
+    """A sign for each agent that serves, a dot for each that is still to come."""
+    return sign * ready + "·" * max(0, desired - ready)
 
 
 def _bar(percent: int, text: str) -> Text:

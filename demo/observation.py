@@ -40,7 +40,8 @@ class Snapshot:
     sent: int
     in_flight: int
     """Requests the clients wait for: the demand."""
-    desired: int
+    on_demand_desired: int
+    spot_desired: int
     on_demand_ready: int
     spot_ready: int
     decision: str
@@ -49,6 +50,10 @@ class Snapshot:
     pool_conditions: Mapping[str, str]
     """Status by type."""
     budget_conditions: Mapping[str, str]
+
+    @property
+    def desired(self) -> int:
+        return self.on_demand_desired + self.spot_desired
 
     @property
     def ready(self) -> int:
@@ -81,7 +86,8 @@ async def observe(
         at_s=at_s,
         sent=sent,
         in_flight=in_flight,
-        desired=pool_status.desired_agents or 0,
+        on_demand_desired=pool_status.on_demand.desired,
+        spot_desired=pool_status.spot.desired,
         on_demand_ready=pool_status.on_demand.ready,
         spot_ready=pool_status.spot.ready,
         decision=f"{last.from_agents} → {last.to_agents}: {last.reason}. {last.message}" if last else "",

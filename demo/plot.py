@@ -23,7 +23,7 @@ def draw(
 ) -> list[Path]:
     """Write demo.svg and demo.png into the folder and return their paths."""
     figure, (demand, agents, spend) = plt.subplots(
-        3, 1, sharex=True, figsize=(11, 8.5), height_ratios=(2, 3, 3), layout="constrained"
+        3, 1, sharex=True, figsize=(11, 9), height_ratios=(2, 3, 3), layout="constrained"
     )
     times = [snapshot.at_s for snapshot in snapshots]
     _demand(demand, times, snapshots)
@@ -37,8 +37,9 @@ def draw(
         axes.set_axisbelow(True)
         for event in events:
             axes.axvline(event.at_s, color=MARK, linewidth=0.9, linestyle=":")
-    _name_events(demand, events)
-    spend.set_xlabel("seconds since the replay began")
+    groups = same_moments(events)
+    _number_events(demand, groups)
+    spend.set_xlabel("seconds since the replay began\n\n" + _list_events(groups), loc="left", linespacing=1.5)
     figure.suptitle(
         "A pool of agents under a daily budget: replay of the Azure LLM conversation trace 2023 "
         "against a simulated model endpoint",
@@ -95,24 +96,35 @@ def _spend(axes: Axes, times: list[float], snapshots: Sequence[Snapshot], scale_
     axes.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
 
 
-def _name_events(axes: Axes, events: Sequence[Event]) -> None:
-    """Names above the top panel, slanted; events of the same moments share one."""
+def same_moments(events: Sequence[Event]) -> list[list[Event]]:
+    """Events in order; those within a few seconds of the first share a group, and so a number in the plot."""
     groups: list[list[Event]] = []
     for event in events:
         if groups and event.at_s - groups[-1][0].at_s < SAME_MOMENT_S:
             groups[-1].append(event)
         else:
             groups.append([event])
-    for group in groups:
+    return groups
+
+
+def _number_events(axes: Axes, groups: Sequence[Sequence[Event]]) -> None:
+    for number, group in enumerate(groups, start=1):
         axes.annotate(
-            "; ".join(event.text for event in group),
+            str(number),
             (group[0].at_s, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
+            xytext=(0, 4),
             textcoords="offset points",
-            rotation=28,
-            ha="left",
+            ha="center",
             va="bottom",
-            fontsize=8,
-            color=MARK,
+            fontsize=9,
+            color="white",
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": MARK, "edgecolor": "none"},
         )
+
+
+def _list_events(groups: Sequence[Sequence[Event]]) -> str:
+    return "\n".join(
+        f"{number}   at {group[0].at_s:.0f} s   " + ",  ".join(event.text for event in group)
+        for number, group in enumerate(groups, start=1)
+    )

@@ -102,6 +102,7 @@ def summary(snapshots: Sequence[Snapshot], tally: Tally) -> list[str]:
         f"{tally.sent} requests, {tally.answered} answered ({tally.streamed} streamed), {tally.failed} failed",
         f"{tally.hits} answers from the cache ({tally.hit_ratio:.0%}), which saved {tally.saved_usd:.4f} USD",
     ]
+    lines += [f"  {count} × {kind}: {tally.first_words.get(kind, '')}" for kind, count in tally.errors.most_common()]
     if len(tally.latency_s) > 1:
         cuts = quantiles(tally.latency_s, n=100)
         lines.append(f"latency of the others: median {cuts[49]:.2f} s, 95th percentile {cuts[94]:.2f} s")

@@ -28,6 +28,8 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     cache: Counter[str] = field(default_factory=Counter)
     """Answers by the runtime's x-agentpool-cache header: miss, l1, l2 and so on."""
+    first_words: dict[str, str] = field(default_factory=dict)
+    """The first error's message of each kind."""
     saved_usd: Decimal = Decimal(0)
     latency_s: list[float] = field(default_factory=list)
     """Of answers that no cache gave."""
@@ -83,13 +85,13 @@ class Client:
         try:
             headers = await (self._streamed(request) if request.stream else self._whole(request))
         except APIStatusError as error:
-            self._tally.errors[f"{error.status_code} {error.code or ''}".strip()] += 1
-        except APITimeoutError:
-            self._tally.errors["timeout"] += 1
-        except (APIConnectionError, httpx2.HTTPError):
-            self._tally.errors["connection"] += 1
+            self._fail(f"{error.status_code} {error.code or ''}".strip(), error)
+        except APITimeoutError as error:
+            self._fail("timeout", error)
+        except (APIConnectionError, httpx2.HTTPError) as error:
+            self._fail("connection", error)
         except APIError as error:  # an error in the middle of a stream
-            self._tally.errors[f"stream {error.code or ''}".strip()] += 1
+            self._fail(f"stream {error.code or ''}".strip(), error)
         else:
             self._count(headers, time.monotonic() - began_s, request.stream)
 
@@ -112,6 +114,10 @@ class Client:
         async for _ in raw.parse():
             pass
         return raw.headers
+
+    def _fail(self, kind: str, error: Exception) -> None:
+        self._tally.errors[kind] += 1
+        self._tally.first_words.setdefault(kind, str(error)[:200])
 
     def _count(self, headers: httpx2.Headers, took_s: float, streamed: bool) -> None:
         tally = self._tally

@@ -13,7 +13,8 @@ from demo.traffic import Tally
 def snapshot(at_s: float, ready: int, *, scale_down: bool = False, alerted: int = 0) -> Snapshot:
     window = Window("daily", Decimal("0.1"), Decimal("0.4"), 25, alerted)
     conditions = {"ScaleDown": "True" if scale_down else "False"}
-    return Snapshot(at_s, 0, 0, ready, ready // 2, ready - ready // 2, "", (window,), {}, conditions)
+    half = ready // 2
+    return Snapshot(at_s, 0, 0, half, ready - half, half, ready - half, "", (window,), {}, conditions)
 
 
 def tally(sent: int = 100, answered: int = 100, hits: int = 20) -> Tally:
