@@ -181,7 +181,7 @@ def _faded(level: Floats | float, ahead: Floats | int) -> Floats:
 
 def _scale(expected: Floats) -> Floats:
     """The size of an error that is normal at this level: counting noise and a share of the level."""
-    result: Floats = np.sqrt(np.maximum(expected, 0.0) / (60.0 * STEP_MIN)) + 0.1 * np.maximum(expected, 0.0) + 1e-6
+    result: Floats = np.sqrt(np.maximum(expected, 0.0) / (60.0 * STEP_MIN)) + 0.03 * np.maximum(expected, 0.0) + 1e-6
     return result
 
 

@@ -52,7 +52,7 @@ def agents_for(
     service_s: float,
     wait_s: float,
     peakedness: float = 1.0,
-    price: float = 6.0,
+    price: float = 5.0,
     limit: int,
 ) -> int:
     """Fewest agents, at most `limit`, whose expected late work costs no more than one agent.
@@ -76,12 +76,12 @@ def agents_for(
 
 
 def late_work_price(startup_s: float) -> float:
-    """Agents that one agent's worth of late work may cost to avoid: 5, and one more for each 45 s of start-up.
+    """Agents that one agent's worth of late work may cost to avoid: 4, and one more for each 45 s of start-up.
 
     A shortage lasts until a new agent serves, so a slow start makes it dearer. The two figures were chosen once, for
     every pool, by replaying traffic; see docs/scaling.md.
     """
-    return 5.0 + min(max(startup_s, 0.0), 600.0) / 45.0
+    return 4.0 + min(max(startup_s, 0.0), 600.0) / 45.0
 
 
 def most_agents(load: float, *, concurrency: int) -> int:

@@ -147,6 +147,9 @@ def decide(
     """
     load = trusted(load)
     present = load.total if state.desired is None else state.desired
+    if state.desired is None:
+        # As in the HPA, the size found at first is the first wish: seconds of traffic do not shrink what someone sized.
+        state = replace(state, wishes=(Wish(now_s, present),))
     state = _remembered(state, load, now_s)
     bounds = scheduled_bounds(policy.min_agents, policy.max_agents, policy.schedules, now_s=now_s)
     wish, state, inputs = _wish(policy, load, state, bounds, present, now_s)

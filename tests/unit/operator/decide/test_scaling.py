@@ -164,6 +164,14 @@ def test_the_cost_of_a_change_is_told_exactly():
     assert decision.cost_change_nanousd == (decision.desired - 3) * 500_000_000
 
 
+def test_seconds_of_quiet_do_not_shrink_a_pool_that_is_seen_for_the_first_time():
+    quiet = observed(ready=11, in_flight=1, arrivals_per_s=[0.0, 0.0, 1.0, 0.0, 0.0])
+    first = decide(ScalingPolicy(), quiet, PoolState(), now_s=NOW)
+    assert (first.desired, first.reason) == (11, Reason.STABILIZED)
+    later, _ = settle(ScalingPolicy(), quiet, first.state, passes=12, now_s=NOW + 5)
+    assert later.desired < 11
+
+
 def test_a_rate_policy_limits_growth():
     up = DirectionRules(policies=(RatePolicy(kind=PolicyKind.PODS, value=1, period_s=60),))
     load = observed(arrivals_per_s=[9.0] * 60)
