@@ -40,6 +40,9 @@ from agentpool_api.runtime_settings import RuntimeSettings
 LAST_WORDS_S = 2.0
 """Part of the drain's time kept for settling and leaving."""
 
+LONGEST_SETTLING_S = 10.0
+"""Longest wait for a Redis that is away before the rest of the spend is given up (and logged)."""
+
 unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
 clock = time.monotonic
 
@@ -150,7 +153,7 @@ class App:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         if self.settlement is not None:
-            await self.settlement.drain(deadline_s - 0.5, clock)
+            await self.settlement.drain(min(deadline_s - 0.5, clock() + LONGEST_SETTLING_S), clock)
         if self.cache is not None and self.cache.shared is not None:
             await self.cache.shared.flush(unix_time())
         await self.pulse.leave()
@@ -187,6 +190,10 @@ async def run(settings: RuntimeSettings, process: Process) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await app.start()
+    try:
+        await app.start()
+    except RuntimeSetupError:
+        await app.upstream.aclose()
+        raise
     await stop.wait()
     await app.drain()

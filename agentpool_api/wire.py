@@ -69,6 +69,8 @@ class UsageRecord(Record):
     cost_nanousd: Count
     saved_nanousd: Count = 0
     """What a cache hit would have cost."""
-    cache: Literal["", "l1", "l2"] = ""
+    cache: Literal["", "l1", "l2", "semantic", "precomputed", "coalesced"] = ""
     priced: bool = True
     """False when no price is known for the model: the cost is then zero and the pool says so."""
+    estimated: bool = False
+    """True when the endpoint told no usage, or its answer was left before its end."""

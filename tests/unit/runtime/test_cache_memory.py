@@ -1,0 +1,77 @@
+from agent_runtime.cache.control import PLAIN, CacheControl
+from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.responses import ResponseCache
+from tests.unit.runtime.builders import entry
+
+NOW = 1000.0
+
+
+def test_neither_bound_is_passed() -> None:
+    tier = MemoryTier(max_entries=10, max_bytes=100_000)
+    for number in range(100):
+        tier.put(str(number), entry(b"x" * (100 if number % 2 else 15_000)), NOW)
+    tier.settle()
+    assert 0 < tier.entries <= 10
+    assert 0 < tier.bytes <= 100_000
+    assert tier.evictions_total > 0
+
+
+def test_an_answer_larger_than_the_tier_is_not_taken() -> None:
+    tier = MemoryTier(max_entries=10, max_bytes=1000)
+    tier.put("k", entry(b"x" * 2000), NOW)
+    assert tier.get("k", NOW) is None
+
+
+def test_an_answer_is_gone_when_its_time_is_over() -> None:
+    tier = MemoryTier(10, 100_000)
+    tier.put("k", entry(expires_s=NOW + 60), NOW)
+    assert tier.get("k", NOW + 59.9) is not None
+    assert tier.get("k", NOW + 60) is None
+
+
+def test_replaced_and_removed_answers_are_counted_once() -> None:
+    tier = MemoryTier(10, 100_000)
+    tier.put("k", entry(b"one"), NOW)
+    tier.put("k", entry(b"three"), NOW)
+    tier.settle()
+    assert (tier.entries, tier.bytes) == (1, entry(b"three").size_bytes)
+    tier.remove("k")
+    tier.settle()
+    assert (tier.entries, tier.bytes, tier.evictions_total) == (0, 0, 0)
+
+
+class SharedStub:
+    """The shared tier with one answer."""
+
+    def __init__(self, kept: dict) -> None:
+        self.kept = kept
+
+    async def get(self, key: str):
+        return self.kept.get(key)
+
+    def put(self, key: str, stored) -> None:
+        self.kept[key] = stored
+
+
+async def test_a_hit_moves_up_with_its_remaining_life() -> None:
+    kept = {"k": entry(stored_s=NOW - 50, expires_s=NOW + 10)}
+    cache = ResponseCache(MemoryTier(10, 100_000), SharedStub(kept), 3600)  # type: ignore[arg-type]
+    found = await cache.lookup_shared("k", PLAIN, NOW)
+    assert found is not None and (found.tier, found.age_s) == ("l2", 50)
+    promoted = cache.lookup("k", PLAIN, NOW + 9)
+    assert promoted is not None and (promoted.tier, promoted.age_s) == ("l1", 59)
+    assert cache.lookup("k", PLAIN, NOW + 10) is None
+
+
+async def test_an_answer_that_is_too_old_for_the_caller_is_a_miss() -> None:
+    cache = ResponseCache(MemoryTier(10, 100_000), None, 3600)
+    cache.store("k", entry(stored_s=NOW - 20), NOW)
+    assert cache.lookup("k", CacheControl(max_age_s=19), NOW) is None
+    assert cache.lookup("k", CacheControl(max_age_s=20), NOW) is not None
+
+
+def test_a_clock_that_is_ahead_elsewhere_gives_no_negative_age() -> None:
+    cache = ResponseCache(MemoryTier(10, 100_000), None, 3600)
+    cache.store("k", entry(stored_s=NOW + 5, expires_s=NOW + 65), NOW)
+    found = cache.lookup("k", PLAIN, NOW)
+    assert found is not None and found.age_s == 0
