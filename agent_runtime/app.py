@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import secrets as chance_source
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.budget.pricing import price_models
@@ -26,9 +28,11 @@ from agent_runtime.http.service import Service
 from agent_runtime.models.endpoints import make_endpoint
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
+from agent_runtime.paraphrases import Paraphrases
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.redis_link import RedisLink
 from agent_runtime.secrets import Secrets
+from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.settings import Process
 from agent_runtime.slots import Slots
 from agent_runtime.state import State
@@ -42,6 +46,9 @@ LAST_WORDS_S = 2.0
 
 LONGEST_SETTLING_S = 10.0
 """Longest wait for a Redis that is away before the rest of the spend is given up (and logged)."""
+
+ENCODER_DIR = "/opt/agentpool/encoder"
+"""Where the image keeps the encoder of the semantic cache."""
 
 unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
 clock = time.monotonic
@@ -62,6 +69,8 @@ class App:
             Settlement(self.link, process.namespace, process.pool, instruments) if self.link is not None else None
         )
         endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
+        self.cache = _make_cache(settings, process, self.link)
+        self.paraphrases = _make_paraphrases(settings, process, self.cache, instruments, environ)
         self.upstream = Upstream(
             settings.connections,
             self.secrets.endpoint_key,
@@ -74,7 +83,6 @@ class App:
             endpoints, field_prefix=process.field_prefix, timeout_s=duration_s(settings.connections.connect_timeout)
         )
         slots = Slots(process.concurrency, settings.limits.max_queued, duration_s(settings.limits.queue_timeout), clock)
-        self.cache = _make_cache(settings, process, self.link)
         pipeline = Pipeline(
             endpoints={endpoint.model: endpoint for endpoint in endpoints},
             upstream=self.upstream,
@@ -91,6 +99,7 @@ class App:
             instruments=instruments,
             clock=clock,
             unix_time=unix_time,
+            paraphrases=self.paraphrases,
         )
         self.state = State(
             process=process,
@@ -99,6 +108,7 @@ class App:
             slots=slots,
             pipeline=pipeline,
             memory=self.cache.memory if self.cache is not None else None,
+            paraphrases=self.paraphrases,
             upstream=self.upstream,
             link=self.link,
             settlement=self.settlement,
@@ -154,6 +164,8 @@ class App:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self.settlement is not None:
             await self.settlement.drain(min(deadline_s - 0.5, clock() + LONGEST_SETTLING_S), clock)
+        if self.paraphrases is not None:
+            await self.paraphrases.aclose()
         if self.cache is not None and self.cache.shared is not None:
             await self.cache.shared.flush(unix_time())
         await self.pulse.leave()
@@ -172,6 +184,51 @@ def _make_cache(settings: RuntimeSettings, process: Process, link: RedisLink | N
         return None
     shared = SharedTier(link, process.namespace, process.pool) if link is not None and cache.shared else None
     return ResponseCache(MemoryTier(cache.max_entries, size_bytes(cache.max_size)), shared, duration_s(cache.ttl))
+
+
+def _make_paraphrases(
+    settings: RuntimeSettings,
+    process: Process,
+    cache: ResponseCache | None,
+    instruments: Instruments,
+    environ: Mapping[str, str],
+) -> Paraphrases | None:
+    """The semantic cache, if it is wanted. Raises RuntimeSetupError when its encoder is not there."""
+    wanted = settings.cache.semantic
+    if cache is None or not wanted.enabled:
+        return None
+    learned, embedder = None, None
+    if wanted.match == "Learned":
+        folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
+        try:  # numpy and onnxruntime take 20 MB: only for those who want them
+            from agent_runtime.semantic.embedder import Embedder, Encoder
+            from agent_runtime.semantic.learned import LearnedCache
+
+            embedder = Embedder(Encoder(folder), cache_bytes=size_bytes(wanted.vector_cache_size))
+        except (ImportError, FileNotFoundError) as error:
+            raise RuntimeSetupError(
+                f"{process.field_prefix}cache.semantic.match: Learned needs the encoder, and {error}; "
+                "name its folder in AGENTPOOL_ENCODER_DIR, or set match to Fuzzy or DomainWeighted"
+            ) from None
+        learned = LearnedCache(
+            delta=wanted.max_wrong_per_mille / 1000,
+            sample_share=wanted.sample_percent / 100,
+            max_entries=wanted.max_entries,
+        )
+    keywords = frozenset(word.lower() for word in wanted.keywords) if wanted.match == "DomainWeighted" else None
+    precomputed = WordMatcher(keywords=keywords, max_entries=max(len(wanted.answers), 1))
+    for prepared in wanted.answers:
+        precomputed.add("", "", prepared.question, prepared.answer, expires_s=math.inf)
+    return Paraphrases(
+        cache,
+        learned=learned,
+        embedder=embedder,
+        matcher=WordMatcher(keywords=keywords, max_entries=wanted.max_entries),
+        precomputed=precomputed,
+        instruments=instruments,
+        chance=random.random,  # noqa: TID251
+        unix_time=unix_time,
+    )
 
 
 def request_ids() -> Callable[[], str]:

@@ -21,6 +21,7 @@ from agent_runtime.models.assembly import stream_of, whole_answer
 from agent_runtime.models.endpoints import Endpoint, rewrite
 from agent_runtime.models.sse import FrameTooLarge, StreamReader, data_frame, with_usage
 from agent_runtime.models.upstream import Answer, Upstream
+from agent_runtime.paraphrases import Asked, Paraphrases
 from agent_runtime.requests import Request, Told
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
@@ -39,13 +40,14 @@ class Reply:
 class _Work:
     """One request that holds a slot while its endpoint works."""
 
-    __slots__ = ("began_s", "endpoint", "flight", "key", "request", "upstream_s", "waited_s")
+    __slots__ = ("asked", "began_s", "endpoint", "flight", "key", "request", "upstream_s", "waited_s")
 
     def __init__(self, request: Request, endpoint: Endpoint, key: str | None, flight: Flight | None) -> None:
         self.request = request
         self.endpoint = endpoint
         self.key = key
         self.flight = flight
+        self.asked: Asked | None = None
         self.waited_s = 0.0
         self.upstream_s = 0.0
         self.began_s = 0.0
@@ -65,7 +67,9 @@ class Pipeline:
         instruments: Instruments,
         clock: Callable[[], float],
         unix_time: Callable[[], float],
+        paraphrases: Paraphrases | None = None,
     ) -> None:
+        self._paraphrases = paraphrases
         self._endpoints = endpoints
         self._upstream = upstream
         self._cache = cache
@@ -94,6 +98,12 @@ class Pipeline:
                 return await self._follow(request, flight)
         flight = Flight()
         return await self._lead(cache, _Work(request, endpoint, key, flight), key, flight, caller)
+
+    async def forget_near(self, tenant: str, statement: str, similarity: float) -> int:
+        """Drop a tenant's answers to questions near a statement; gives their number. Raises ApiError."""
+        if self._paraphrases is None:
+            raise ApiError(404, "semantic_cache_off", "this pool has no semantic cache: set cache.semantic.enabled")
+        return await self._paraphrases.drop_near(tenant, statement, similarity)
 
     def _endpoint_of(self, request: Request) -> Endpoint:
         endpoint = self._endpoints.get(request.model)
@@ -202,6 +212,8 @@ class Pipeline:
         try:
             if shared:
                 found = await cache.lookup_shared(key, request.control, self._unix_time())
+                if found is None and self._paraphrases is not None:
+                    found, work.asked = await self._paraphrases.find(request, work.endpoint.scope)
                 if found is not None and (body := self._in_form(request, found.entry)) is not None:
                     flight.push(body, b"") if request.stream else None
                     flight.finish(found.entry)
@@ -355,6 +367,8 @@ class Pipeline:
         if work.key is not None and finished and self._cache is not None:
             self._cache.store(work.key, entry, now_s)
             told.stored = True
+            if work.asked is not None and self._paraphrases is not None:
+                self._paraphrases.learn(work.asked, work.request, work.key, entry)
         return entry
 
 

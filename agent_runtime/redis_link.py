@@ -64,6 +64,10 @@ class RedisLink:
                 self._failed(result)
                 raise result
 
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """DEL. Raises RedisUnavailable."""
+        await self._call(self._background, "DEL", *keys)
+
     async def hash_set(self, key: str, field: str, value: str | bytes) -> None:
         """HSET. Raises RedisUnavailable."""
         await self._call(self._background, "HSET", key, field, value)

@@ -44,7 +44,7 @@ class Told:
 
     model: str
     cache: str
-    """l1, l2, coalesced, miss or bypass."""
+    """l1, l2, semantic, precomputed, coalesced, miss or bypass."""
     stored: bool = False
     usage: Usage | None = None
     cost_nanousd: int | None = None
@@ -77,6 +77,21 @@ def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
     if not isinstance(fields.get("stream_options"), dict | None):
         raise _bad("stream_options must be an object", "invalid_stream_options", "stream_options")
     return fields
+
+
+def parse_statement(body: bytes) -> tuple[str, float]:
+    """Statement and similarity of a request to forget what is near it. Raises ApiError 400."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _bad(f"the body is not JSON: {error}", "invalid_json") from None
+    near = fields.get("near") if isinstance(fields, dict) else None
+    if not isinstance(near, str) or not near.strip():
+        raise _bad('near must be a statement, as in {"near": "the opening hours have changed"}', "invalid_near", "near")
+    similarity = fields.get("similarity", 0.6)
+    if isinstance(similarity, bool) or not isinstance(similarity, int | float) or not 0 < similarity <= 1:
+        raise _bad("similarity must be above 0 and at most 1", "invalid_similarity", "similarity")
+    return near, float(similarity)
 
 
 def wants_stream(operation: str, fields: Mapping[str, Any]) -> tuple[bool, bool]:

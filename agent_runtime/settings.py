@@ -148,6 +148,11 @@ def _check_rules(settings: RuntimeSettings) -> None:
             raise RuntimeSetupError(f"models[{index}]: set apiKeySecretRef or apiKeyEnv, not both")
         if not _has_host(model.endpoint):
             raise RuntimeSetupError(f"models[{index}].endpoint: {model.endpoint!r} is not a URL like https://host/v1")
+    semantic = settings.cache.semantic
+    if semantic.enabled and not settings.cache.enabled:
+        raise RuntimeSetupError("cache.semantic.enabled needs cache.enabled: switch both on, or the semantic cache off")
+    if semantic.match == "DomainWeighted" and not semantic.keywords:
+        raise RuntimeSetupError("cache.semantic.keywords is empty: DomainWeighted needs the words of your domain")
     for field, text in (
         ("connections.connectTimeout", connections.connect_timeout),
         ("connections.timeout", connections.timeout),

@@ -9,6 +9,7 @@ from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
+from agent_runtime.paraphrases import Paraphrases
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.redis_link import RedisLink
 from agent_runtime.secrets import Secrets
@@ -30,6 +31,7 @@ class State:
         slots: Slots,
         pipeline: Pipeline,
         memory: MemoryTier | None,
+        paraphrases: Paraphrases | None,
         upstream: Upstream,
         link: RedisLink | None,
         settlement: Settlement | None,
@@ -44,6 +46,7 @@ class State:
         self._slots = slots
         self._pipeline = pipeline
         self._memory = memory
+        self._paraphrases = paraphrases
         self._upstream = upstream
         self._link = link
         self._settlement = settlement
@@ -110,6 +113,9 @@ class State:
             gauges.cache_entries.set(self._memory.entries)
             gauges.cache_bytes.set(self._memory.bytes)
             gauges.cache_evictions.set(self._memory.evictions_total)
+        if self._paraphrases is not None:
+            gauges.semantic_entries.set(self._paraphrases.entries)
+            gauges.semantic_bytes.set(self._paraphrases.size_bytes)
         gauges.redis_available.set(self._link is not None and self._link.available)
         gauges.settlements_pending.set(self._settlement.pending if self._settlement is not None else 0)
         busy, idle = self._upstream.connections_in_use()

@@ -77,6 +77,39 @@ class Authentication(ApiModel):
     """Secret whose every value is a valid key. The operator makes `<pool>-key` with one key when absent."""
 
 
+class PrecomputedAnswer(ApiModel):
+    """An answer that is given without asking a model."""
+
+    question: Annotated[str, StringConstraints(min_length=1, max_length=800)]
+    """The question, in the words most often used."""
+    answer: Annotated[str, StringConstraints(min_length=1, max_length=32768)]
+    """The text that is answered."""
+
+
+class SemanticCache(ApiModel):
+    """Serve a stored answer to the same question in other words. Only single questions without tools count."""
+
+    enabled: bool = False
+    """Serve answers to questions in other words; the response cache must be enabled too."""
+    match: Literal["Learned", "Fuzzy", "DomainWeighted"] = "Learned"
+    """Learned compares meaning and learns, answer by answer, how much likeness is enough. Fuzzy needs more than 70 % of
+    the words to be the same; DomainWeighted a score above 0.65, 60 % of it keywords and 40 % words."""
+    max_wrong_per_mille: Annotated[int, Field(ge=1, le=100)] = 10
+    """Learned: most wrong answers in a thousand served."""
+    sample_percent: Annotated[int, Field(ge=1, le=50)] = 3
+    """Learned: share of hits that ask the model all the same, to learn from its answer."""
+    max_entries: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Most questions held in the process."""
+    vector_cache_size: Size = "16Mi"
+    """Learned: most bytes of embeddings kept for texts seen again."""
+    keywords: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=100)]], Field(max_length=1000)
+    ] = []
+    """DomainWeighted: words that carry the meaning in your domain."""
+    answers: Annotated[list[PrecomputedAnswer], Field(max_length=1000)] = []
+    """Answers given at once to questions that match by their words, whatever the model."""
+
+
 class ResponseCache(ApiModel):
     """The exact-match cache of answers: in the process (L1) and in Redis (L2)."""
 
@@ -90,6 +123,7 @@ class ResponseCache(ApiModel):
     """Most bytes in the process; what comes first counts."""
     shared: bool = True
     """Share answers among the pool's agents through Redis."""
+    semantic: SemanticCache = SemanticCache()
 
 
 class Connections(ApiModel):

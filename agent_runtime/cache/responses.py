@@ -5,6 +5,7 @@ A tier that fails is a miss. Which answer a caller accepts is the caller's Cache
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_runtime.cache.control import CacheControl
@@ -44,6 +45,13 @@ class ResponseCache:
             return None
         self.memory.put(key, entry, now_s)
         return _accepted(entry, "l2", control, now_s)
+
+    async def drop(self, keys: Sequence[str]) -> None:
+        """Forget answers in this process and in Redis."""
+        for key in keys:
+            self.memory.remove(key)
+        if self.shared is not None and keys:
+            await self.shared.drop(keys)
 
     def store(self, key: str, entry: Entry, now_s: float) -> None:
         """Keep an answer in every tier."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent_runtime.cache.entry import Entry, pack, unpack
 from agent_runtime.redis_link import RedisLink
@@ -58,6 +58,16 @@ class SharedTier:
             self._take_oldest()
             self.dropped_total += 1
         self._wake.set()
+
+    async def drop(self, keys_: Sequence[str]) -> None:
+        """Forget answers; those that wait to be written too. When Redis is away they live until they expire."""
+        for key in keys_:
+            if key in self._pending:
+                self._pending_bytes -= len(self._pending.pop(key)[0])
+        try:
+            await self._link.delete_many([keys.response(self._namespace, self._pool, key) for key in keys_])
+        except RedisUnavailable:
+            self.dropped_total += len(keys_)
 
     async def write_forever(self, clock: Callable[[], float]) -> None:
         """Send stored answers to Redis until cancelled."""

@@ -17,7 +17,7 @@ from agent_runtime.errors import ApiError
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.replies import EVENTS, JSON, NO_STORE, Headers, error_headers, told_headers
 from agent_runtime.pipeline import Pipeline, Reply
-from agent_runtime.requests import CHAT, EMBEDDINGS, Request, parse_fields, wants_stream
+from agent_runtime.requests import CHAT, EMBEDDINGS, Request, parse_fields, parse_statement, wants_stream
 from agent_runtime.secrets import Secrets
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
@@ -27,6 +27,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+FORGET = "/v1/cache/forget"
 OPERATIONS = {"/v1/chat/completions": CHAT, "/v1/embeddings": EMBEDDINGS}
 FORWARDED = {b"traceparent": "traceparent", b"tracestate": "tracestate", b"baggage": "baggage"}
 """W3C trace context: the only headers of a caller that an endpoint gets."""
@@ -74,7 +75,9 @@ class Service:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation = OPERATIONS.get(scope["path"])
-        if operation is not None and scope["method"] == "POST":
+        if scope["path"] == FORGET and scope["method"] == "POST":
+            await self._forget(scope, receive, send)
+        elif operation is not None and scope["method"] == "POST":
             self.active += 1
             try:
                 await self._operate(operation, scope, receive, send)
@@ -206,13 +209,24 @@ class Service:
             close=True,
         )
 
+    async def _forget(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Drop the caller's cached answers to questions near a statement."""
+        sent = dict(scope["headers"])
+        try:
+            tenant = self._tenant(sent.get(b"authorization", b""))
+            statement, similarity = parse_statement(await self._body(receive, sent.get(b"content-length", b"")))
+            dropped = await self._pipeline.forget_near(tenant, statement, similarity)
+            await _send(send, 200, [JSON, NO_STORE], orjson.dumps({"dropped": dropped}))
+        except ApiError as error:
+            await _send_error(send, error, [])
+
     # --- everything else ---
 
     async def _serve(self, scope: Scope, send: Send) -> None:
         """Health, metrics and the list of models; GET and HEAD only."""
         path: str = scope["path"]
         try:
-            if path in OPERATIONS:
+            if path in OPERATIONS or path == FORGET:
                 raise ApiError(405, "method_not_allowed", f"{path} answers to POST only")
             known = path in ("/healthz", "/readyz", "/metrics", "/v1/models") or path.startswith("/v1/models/")
             if not known:

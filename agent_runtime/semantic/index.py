@@ -1,7 +1,7 @@
 """Which stored questions lie nearest to a new one?
 
-Exact up to ``EXACT_ROWS`` rows (one matrix product, 0.2 ms at 10,000 × 384); above, an HNSW graph (usearch, half precision)
-proposes and the exact products decide. Slots of removed rows are used again.
+Exact up to ``EXACT_ROWS`` rows (one matrix product, 0.2 ms at 10,000 × 384); above, an HNSW graph (usearch, half
+precision) proposes and the exact products decide. Slots of removed rows are used again.
 """
 
 from __future__ import annotations

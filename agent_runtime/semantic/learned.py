@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 
 from agent_runtime.semantic.facets import Facets, differing, read_facets
-from agent_runtime.semantic.index import Vectors, VectorIndex
+from agent_runtime.semantic.index import VectorIndex, Vectors
 from agent_runtime.semantic.risk import RiskBudget, RiskModel
 from agent_runtime.semantic.vote import NEIGHBOURS, Vote, vote
 from agent_runtime.semantic.words import Words, overlap, words
@@ -104,7 +104,7 @@ class LearnedCache:
         return sum(scope.index.size_bytes for scope in self._scopes.values()) + ENTRY_BYTES * len(self)
 
     def consult(self, scope: str, text: str, vector: Vectors, *, now_s: float, chance: float) -> Consultation:
-        """Find the answer for a question of a scope. ``chance`` in [0, 1) decides whether a hit is given up to learn."""
+        """Find the answer for a question of a scope. ``chance`` in [0, 1): whether a hit is given up to learn."""
         place = self._scopes.get(scope)
         neighbours, found = self._ask(place, vector, now_s) if place is not None else ([], None)
         if found is None:

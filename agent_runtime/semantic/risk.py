@@ -1,12 +1,12 @@
 """How likely is it that the voted answer is wrong, and how much risk may be taken?
 
-Every true call tells whether the vote before it was right: all misses do, and a small random share of the hits that were
-given up for it. Whether a call is made depends on the vote alone, so that what is learned from the calls holds for the hits
-as well (missing at random given the margin).
+Every true call tells whether the vote before it was right: all misses do, and a small random share of the hits that
+were given up for it. Whether a call is made depends on the vote alone, so that what is learned from the calls holds
+for the hits as well (missing at random given the margin).
 
-- ``RiskModel``: P(wrong | margin), logistic regression in sqrt(margin) with a prior, and a correction per answer, observed
-  over expected wrongs, shrunk towards 1. Together they give each entry a similarity threshold of its own, which depends on
-  the rivals around it and on its answer's record.
+- ``RiskModel``: P(wrong | margin), logistic regression in sqrt(margin) with a prior, and a correction per answer,
+  observed over expected wrongs, shrunk towards 1. Together they give each entry a similarity threshold of its own,
+  which depends on the rivals around it and on its answer's record.
 - ``RiskBudget``: answers are served up to the risk at which the mean over what is served stays below δ.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIOR_WEIGHTS = (2.5, -9.0)
-"""Log odds of a wrong vote: constant, and per sqrt(margin). Fitted on the development halves of two public streams, which
-gave (2.0, -8.0) and (3.2, -11.5) alone."""
+"""Log odds of a wrong vote: constant, and per sqrt(margin). Fitted on the development halves of two public streams,
+which gave (2.0, -8.0) and (3.2, -11.5) alone."""
 
 PRIOR_STRENGTH = 30.0
 """Observations the prior is worth; 5 to 100 gave the same."""
@@ -28,6 +28,8 @@ EVIDENCE = 4096
 """Latest true calls the model is fitted to, so that it follows the traffic."""
 
 REFIT_AFTER = 32
+NEWTON_STEPS = 12
+SMALLEST_STEP = 1e-4
 ANSWER_SHRINKAGE = 3.0
 """Expected wrongs the prior of an answer's own record is worth."""
 LOWEST_CORRECTION = 0.5
@@ -81,14 +83,24 @@ class RiskModel:
         return float(_logistic(np.array([1.0, margin**0.5]) @ self._weights))
 
     def _fit(self) -> None:
-        """Newton's method for the posterior's mode; six steps from the last mode are more than enough."""
+        """The posterior's mode by Newton's method; a step that would overshoot is halved until it gains."""
         features = np.column_stack([np.ones(len(self._margins)), np.sqrt(self._margins)])
         wrong = np.array(self._wrong)
-        for _ in range(6):
+
+        def loss(weights: NDArray[np.float64]) -> float:
+            odds, away = features @ weights, weights - self._prior
+            return float(np.logaddexp(0, odds).sum() - wrong @ odds + away @ self._information @ away / 2)
+
+        for _ in range(NEWTON_STEPS):
             chance = _logistic(features @ self._weights)
             slope = features.T @ (chance - wrong) + self._information @ (self._weights - self._prior)
             curve = (features * (chance * (1 - chance))[:, None]).T @ features + self._information
-            self._weights = self._weights - np.linalg.solve(curve, slope)
+            step, now = np.linalg.solve(curve, slope), loss(self._weights)
+            while loss(self._weights - step) > now and np.abs(step).max() > SMALLEST_STEP:
+                step = step / 2
+            if np.abs(step).max() <= SMALLEST_STEP:
+                break
+            self._weights = self._weights - step
 
 
 class RiskBudget:
@@ -121,7 +133,8 @@ def highest_risk(risks: NDArray[np.float64], delta: float) -> float:
     At least SAFETY · δ (an answer below the mean allowed never raises the mean above it), at most HIGHEST_RISK · δ.
     """
     ordered = np.sort(risks)
-    within = np.flatnonzero(np.cumsum(ordered) <= SAFETY * delta * np.arange(1, len(ordered) + 1))
+    ends = np.flatnonzero(np.append(ordered[1:] > ordered[:-1], True))  # equal risks are served together or not at all
+    within = ends[np.cumsum(ordered)[ends] <= SAFETY * delta * (ends + 1)]
     reached = float(ordered[within[-1]]) if len(within) else 0.0
     return max(min(reached, HIGHEST_RISK * delta), SAFETY * delta)
 
@@ -131,7 +144,9 @@ def _prior_information(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     margins = np.linspace(0.0, 1.0, 21)
     features = np.column_stack([np.ones(21), np.sqrt(margins)])
     chance = _logistic(features @ weights)
-    information: NDArray[np.float64] = (features * (chance * (1 - chance))[:, None]).T @ features * (PRIOR_STRENGTH / 21)
+    information: NDArray[np.float64] = (
+        (features * (chance * (1 - chance))[:, None]).T @ features * (PRIOR_STRENGTH / 21)
+    )
     return information
 
 

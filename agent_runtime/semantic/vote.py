@@ -1,9 +1,10 @@
 """Which known answer do the nearest questions speak for, and how clearly?
 
-Kernel ridge regression (a Gaussian process's mean) on the answers of the nearest questions: every answer is a target that is
-1 at its own questions and 0 at the others'. Near duplicates share one voice, a rival answer nearby takes voice away, and far
-from every question all voices fade to 0: similarity, margin and novelty in one number. Source: Rasmussen and Williams,
-Gaussian Processes for Machine Learning (2006), section 2.2 and 6.5 (least-squares classification).
+Kernel ridge regression (a Gaussian process's mean) on the answers of the nearest questions: every answer is a target
+that is 1 at its own questions and 0 at the others'. Near duplicates share one voice, a rival answer nearby takes
+voice away, and far from every question all voices fade to 0: similarity, margin and novelty in one number. Source:
+Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), section 2.2 and 6.5 (least-squares
+classification).
 
 It holds no state: an entry that is added, expires or is dropped counts from the next question on.
 """

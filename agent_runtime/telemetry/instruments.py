@@ -51,9 +51,22 @@ class Instruments:
         )
         self._cache = Counter(
             P + "cache_requests",
-            "Requests by what the cache did: l1, l2, coalesced, miss, bypass.",
+            "Requests by what the cache did: l1, l2, semantic, precomputed, coalesced, miss, bypass.",
             ["result"],
             registry=registry,
+        )
+        self._semantic = Counter(
+            P + "semantic_lookups",
+            "Single questions by what the semantic cache found: hit, sampled, risky, unconfirmed, differs, empty, "
+            "gone, late, precomputed.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.semantic_entries = Gauge(
+            P + "semantic_questions", "Questions whose answer the semantic cache knows.", registry=registry
+        )
+        self.semantic_bytes = Gauge(
+            P + "semantic_bytes", "Bytes of these questions and of cached embeddings.", registry=registry
         )
         self.cache_entries = Gauge(P + "cache_entries", "Answers held in the process.", registry=registry)
         self.cache_bytes = Gauge(P + "cache_bytes", "Bytes of the answers held in the process.", registry=registry)
@@ -107,6 +120,9 @@ class Instruments:
 
     def cache_result(self, result: str) -> None:
         self._add(self._cache, result)(1)
+
+    def semantic_result(self, outcome: str) -> None:
+        self._add(self._semantic, outcome)(1)
 
     def first_token(self, model: str, seconds: float) -> None:
         self._observe(self._first_token, model)(seconds)

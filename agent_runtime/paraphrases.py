@@ -1,0 +1,218 @@
+"""Was this asked before in other words? Joins the response cache with the semantic cache.
+
+The semantic cache knows questions and the keys of their answers; the answers stay in the response cache, so that
+expiry, eviction and purge hold for both. Whatever fails here or takes too long is a miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from agent_runtime.cache.entry import Entry
+from agent_runtime.cache.keys import cache_key, wants_samples
+from agent_runtime.cache.responses import Found, ResponseCache
+from agent_runtime.models.assembly import whole_answer
+from agent_runtime.requests import CHAT, Request
+from agent_runtime.semantic.matcher import WordMatcher
+from agent_runtime.semantic.question import Question, single_question
+from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.usage import Usage
+
+if TYPE_CHECKING:  # numpy and onnxruntime are loaded only where questions are compared by meaning
+    from agent_runtime.semantic.embedder import Embedder
+    from agent_runtime.semantic.learned import Consultation, LearnedCache
+
+PATIENCE_S = 0.25
+"""Longest wait for the embedder; a busy one costs an answer from the cache, not the caller's time."""
+
+PRECOMPUTED = "precomputed"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that is now asked upstream, with what its answer will teach."""
+
+    question: Question
+    scope: str
+    consultation: Consultation | None
+
+
+class Paraphrases:
+    """Looks up and learns questions in other words."""
+
+    def __init__(
+        self,
+        cache: ResponseCache,
+        *,
+        learned: LearnedCache | None,
+        embedder: Embedder | None,
+        matcher: WordMatcher,
+        precomputed: WordMatcher,
+        instruments: Instruments,
+        chance: Callable[[], float],
+        unix_time: Callable[[], float],
+    ) -> None:
+        """With ``learned`` and ``embedder`` questions are compared by meaning, else by words with ``matcher``.
+
+        Keys of ``precomputed`` are the answers themselves.
+        """
+        self._cache = cache
+        self._learned = learned
+        self._embedder = embedder
+        self._matcher = matcher
+        self._precomputed = precomputed
+        self._instruments = instruments
+        self._chance = chance
+        self._unix_time = unix_time
+        self._learning: set[asyncio.Task[None]] = set()
+
+    @property
+    def entries(self) -> int:
+        """Questions held."""
+        return len(self._learned) if self._learned is not None else len(self._matcher)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of questions and cached vectors; the cheap modes' are not counted."""
+        held = self._learned.size_bytes if self._learned is not None else 0
+        return held + (self._embedder.cached_bytes if self._embedder is not None else 0)
+
+    async def find(self, request: Request, scope: bytes) -> tuple[Found | None, Asked | None]:
+        """An answer to the same question in other words, or what to learn from the one that will be made.
+
+        ``scope``: the endpoint and its model. Both are None for requests that are no single question.
+        """
+        question = single_question(request.fields) if request.operation == CHAT else None
+        if question is None or wants_samples(request.fields):
+            return None, None
+        now_s = self._unix_time()
+        formatted = request.fields.get("response_format") is not None
+        prepared = None if formatted else self._precomputed.find("", question.text, now_s=now_s)
+        if prepared is not None:
+            return self._told("precomputed", _precomputed(prepared[0], request.model, now_s)), None
+        place = cache_key(request.tenant.encode() + b"\n" + scope, question.rest)
+        consultation, key = None, None
+        if self._learned is None:
+            matched = self._matcher.find(place, question.text, now_s=now_s)
+            key = matched[0] if matched is not None else None
+            outcome = "hit" if key is not None else "empty"
+        else:
+            consultation = await self._consult(place, question.text, now_s)
+            if consultation is None:
+                return self._told("late", None), None
+            key, outcome = consultation.key, consultation.outcome.partition(":")[0]
+        found = await self._stored(key, request, now_s) if key is not None else None
+        if key is not None and found is None:
+            outcome = "gone"
+        return self._told(outcome, found), None if found is not None else Asked(question, place, consultation)
+
+    def learn(self, asked: Asked, request: Request, key: str, entry: Entry) -> None:
+        """The true answer of a question is stored under ``key``. Returns at once."""
+        if self._learned is None:
+            self._matcher.add(asked.scope, request.tenant, asked.question.text, key, expires_s=entry.expires_s)
+            return
+        text = _answer_text(entry)
+        if text is not None and asked.consultation is not None:
+            self._begin(self._learn(asked.consultation, request.tenant, key, text, entry.expires_s))
+
+    async def drop_near(self, tenant: str, statement: str, similarity: float) -> int:
+        """Drop a tenant's questions near a statement, and their answers in every tier; gives their number."""
+        learned = self._learned
+        if learned is None or self._embedder is None:
+            keys = self._matcher.drop_near(tenant, statement, similarity)
+        else:
+            keys = await self._embedder.run(
+                [statement], lambda vectors: learned.drop_near(tenant, vectors[0], similarity)
+            )
+        await self._cache.drop(keys)
+        return len(keys)
+
+    async def aclose(self) -> None:
+        """Finish what is being learned."""
+        await asyncio.gather(*self._learning, return_exceptions=True)
+        if self._embedder is not None:
+            await asyncio.to_thread(self._embedder.close)
+
+    async def _consult(self, place: str, text: str, now_s: float) -> Consultation | None:
+        learned, embedder, chance = self._learned, self._embedder, self._chance()
+        assert learned is not None and embedder is not None  # noqa: S101  (the constructor's contract)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await embedder.run(
+                    [text], lambda vectors: learned.consult(place, text, vectors[0], now_s=now_s, chance=chance)
+                )
+        except TimeoutError:
+            return None
+
+    async def _stored(self, key: str, request: Request, now_s: float) -> Found | None:
+        """The answer of a known question, from any tier; a question whose answer is gone is forgotten."""
+        found = self._cache.lookup(key, request.control, now_s)
+        found = found or await self._cache.lookup_shared(key, request.control, now_s)
+        if found is None:
+            learned = self._learned
+            if learned is None or self._embedder is None:
+                self._matcher.forget(key)
+            else:
+                self._begin(self._embedder.run([], lambda _: learned.forget(key)))
+            return None
+        return Found(found.entry, "semantic", found.age_s)
+
+    async def _learn(self, asked: Consultation, tenant: str, key: str, text: str, expires_s: float) -> None:
+        learned, embedder = self._learned, self._embedder
+        assert learned is not None and embedder is not None  # noqa: S101
+        await embedder.run(
+            [text],
+            lambda vectors: learned.learn(
+                asked, tenant=tenant, key=key, answer=text, answer_vector=vectors[0], expires_s=expires_s
+            ),
+        )
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
+
+    def _told(self, outcome: str, found: Found | None) -> Found | None:
+        self._instruments.semantic_result(outcome)
+        return found
+
+
+def _answer_text(entry: Entry) -> str | None:
+    """What the answer says; None when it is more than one finished text."""
+    body = whole_answer(entry.body, entry.usage_frame) if entry.streamed else entry.body
+    try:
+        (choice,) = orjson.loads(body or b"")["choices"]
+        text = choice["message"]["content"]
+        plain = isinstance(text, str) and bool(text.strip()) and not choice["message"].get("tool_calls")
+        return text if plain and choice["finish_reason"] == "stop" else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _precomputed(answer: str, model: str, now_s: float) -> Found:
+    """A chat completion with a text that was there before anybody asked."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    body = {
+        "id": "chatcmpl-precomputed",
+        "object": "chat.completion",
+        "created": int(now_s),
+        "model": model,
+        "choices": [choice],
+        "usage": usage,
+    }
+    entry = Entry(
+        body=orjson.dumps(body),
+        streamed=False,
+        model=model,
+        usage=Usage(0, 0, 0),
+        cost_nanousd=0,
+        stored_s=now_s,
+        expires_s=now_s + 1.0,
+    )
+    return Found(entry, PRECOMPUTED, 0.0)
