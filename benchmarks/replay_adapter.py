@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentpool_operator.decide.load import PoolLoad
-from agentpool_operator.decide.scaling import PoolState, ScalingPolicy, decide
+from agentpool_operator.decide.policy import ScalingPolicy
+from agentpool_operator.decide.scaling import decide
+from agentpool_operator.decide.state import PoolState
 
 
 class AgentPoolScaler:

@@ -9,96 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
-from agentpool_operator.decide.behavior import (
-    Change,
-    DirectionRules,
-    Wish,
-    rate_limit,
-    stabilize,
-    within_tolerance,
-)
-from agentpool_operator.decide.demand import Drift, Floats, Rate, current_rate, expected_rates, measure_drift
-from agentpool_operator.decide.forecast import STEP_MIN, Forecast, make_forecast
-from agentpool_operator.decide.history import History, record, seed
+from agentpool_operator.decide.behavior import Wish, rate_limit, stabilize, within_tolerance
+from agentpool_operator.decide.demand import Floats, Rate, current_rate, expected_rates
 from agentpool_operator.decide.load import PoolLoad, trusted
+from agentpool_operator.decide.policy import Pause, PolicyKind, ScalingPolicy
 from agentpool_operator.decide.queueing import agents_for, late_work_price, most_agents
 from agentpool_operator.decide.reasons import Reason
-from agentpool_operator.decide.schedules import Bounds, ScheduleWindow, scheduled_bounds
-from agentpool_operator.decide.split import (
-    AgentPrices,
-    CapacitySplit,
-    SpotPolicy,
-    affordable_agents,
-    hourly_cost_nanousd,
-    split_capacity,
-)
-from agentpool_operator.decide.threshold import ThresholdRule, decide_threshold, needed_agents
+from agentpool_operator.decide.schedules import Bounds, scheduled_bounds
+from agentpool_operator.decide.split import CapacitySplit, affordable_agents, hourly_cost_nanousd, split_capacity
+from agentpool_operator.decide.state import UNKNOWN_STARTUP_S, PoolState, changed, remembered
+from agentpool_operator.decide.threshold import decide_threshold, needed_agents
 
-UNKNOWN_STARTUP_S = 60.0
-_IN_SYSTEM_WINDOW_S = 20.0
 _LASTING_SHARE = 0.5
 """Share of the tasks beyond what the arrivals explain that will still be there one start-up later: a long task seen
 in service is on average half done."""
-
-
-class Pause(StrEnum):
-    """Directions the user holds."""
-
-    NONE = "None"
-    IN = "In"
-    OUT = "Out"
-    BOTH = "Both"
-
-
-class PolicyKind(StrEnum):
-    """What reads the load."""
-
-    FORECAST = "Forecast"
-    THRESHOLD = "Threshold"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScalingPolicy:
-    """What the user asks of a pool's size. Times are seconds."""
-
-    min_agents: int = 2
-    max_agents: int = 20
-    warm_agents: int = 3
-    """Agents a pool wakes with, and keeps until half an hour of its own arrivals is known."""
-    idle_timeout_s: float = 1800.0
-    policy: PolicyKind = PolicyKind.FORECAST
-    target_wait_s: float = 2.0
-    target_utilization: float = 0.95
-    """Busy share of the slots that the expected load may reach at most."""
-    rule: ThresholdRule = field(default_factory=ThresholdRule)
-    up: DirectionRules = field(default_factory=DirectionRules)
-    down: DirectionRules = field(default_factory=DirectionRules)
-    schedules: tuple[ScheduleWindow, ...] = ()
-    pause: Pause = Pause.NONE
-    spot: SpotPolicy = field(default_factory=SpotPolicy)
-    prices: AgentPrices = field(default_factory=AgentPrices)
-    hourly_cost_target_nanousd: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PoolState:
-    """What one decision hands to the next. Only `history` and the times need to survive a restart."""
-
-    history: History = field(default_factory=History)
-    desired: int | None = None
-    """Agents asked for last; ``None`` before the first decision."""
-    last_scaled_at_s: float | None = None
-    last_active_at_s: float | None = None
-    """When work was last seen; ``None`` before the first task: the idle clock has not started."""
-    woken_at_s: float | None = None
-    wishes: tuple[Wish, ...] = ()
-    changes: tuple[Change, ...] = ()
-    in_system: tuple[tuple[float, int], ...] = ()
-    drift: Drift | None = None
-    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,7 +76,7 @@ def decide(
     if state.desired is None:
         # As in the HPA, the size found at first is the first wish: seconds of traffic do not shrink what someone sized.
         state = replace(state, wishes=(Wish(now_s, present),))
-    state = _remembered(state, load, now_s)
+    state = remembered(state, load, now_s)
     bounds = scheduled_bounds(policy.min_agents, policy.max_agents, policy.schedules, now_s=now_s)
     wish, state, inputs = _wish(policy, load, state, bounds, present, now_s)
     size = _bounded(wish, policy, bounds, spot_available)
@@ -167,38 +93,7 @@ def decide(
         wished=wish.agents,
         cost_before_nanousd=hourly_cost_nanousd(before, policy.prices),
         cost_after_nanousd=hourly_cost_nanousd(split, policy.prices),
-        state=_changed(state, policy, size.agents, present, now_s),
-    )
-
-
-def _remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
-    """The state with what this observation adds. A drift and a forecast are measured anew only when due."""
-    history = state.history
-    if load.arrivals_per_min is not None:
-        history = seed(history, load.arrivals_per_min, now_s=now_s)
-    if load.arrivals_per_s is not None:
-        history = record(history, load.arrivals_per_s, now_s=now_s)
-    arrived = load.arrivals_per_s is not None and any(count > 0 for count in load.arrivals_per_s)
-    active = bool(load.in_system) or bool(load.in_flight) or bool(load.queued) or arrived
-    idle_before = state.last_active_at_s is None or state.desired == 0
-    in_system = tuple(seen for seen in state.in_system if 0 <= now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
-    if load.in_system is not None:
-        in_system = (*in_system, (now_s, load.in_system))
-    startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
-    minute = -1 if history.end_s is None else history.end_s // 60
-    drift, forecast = state.drift, state.forecast
-    if drift is None or drift.minute != minute:
-        drift = measure_drift(history, startup_s=startup_s)
-        if forecast is None or minute // STEP_MIN != forecast.minute // STEP_MIN:
-            forecast = make_forecast(history) if minute % STEP_MIN == 0 or forecast is None else forecast
-    return replace(
-        state,
-        history=history,
-        last_active_at_s=now_s if active else state.last_active_at_s,
-        woken_at_s=now_s if active and idle_before else state.woken_at_s,
-        in_system=in_system,
-        drift=drift,
-        forecast=forecast,
+        state=changed(state, policy, size.agents, present, now_s),
     )
 
 
@@ -356,13 +251,3 @@ def _unpaused(size: _Size, pause: Pause, present: int) -> _Size:
     ):
         return size.to(present, Reason.PAUSED)
     return size
-
-
-def _changed(state: PoolState, policy: ScalingPolicy, agents: int, present: int, now_s: float) -> PoolState:
-    longest = max((rule.period_s for rules in (policy.up, policy.down) for rule in rules.policies), default=0.0)
-    changes = tuple(change for change in state.changes if 0 <= now_s - change.at_s < longest)
-    if agents == present:
-        return replace(state, desired=agents, changes=changes)
-    if longest:
-        changes = (*changes, Change(now_s, agents - present))
-    return replace(state, desired=agents, changes=changes, last_scaled_at_s=now_s)

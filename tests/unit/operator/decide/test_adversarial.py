@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from agentpool_operator.decide.history import History, from_bytes, record, seed, to_bytes
 from agentpool_operator.decide.load import PoolLoad
+from agentpool_operator.decide.policy import PolicyKind, ScalingPolicy
 from agentpool_operator.decide.reasons import Reason
-from agentpool_operator.decide.scaling import PolicyKind, PoolState, ScalingPolicy, decide
+from agentpool_operator.decide.scaling import decide
+from agentpool_operator.decide.state import PoolState
 
 NOW = 1_800_000_000.0
 POLICY = ScalingPolicy()

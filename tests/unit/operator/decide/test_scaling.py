@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from agentpool_operator.decide.behavior import DirectionRules, PolicyKind, RatePolicy
 from agentpool_operator.decide.load import PoolLoad
+from agentpool_operator.decide.policy import Pause, ScalingPolicy
+from agentpool_operator.decide.policy import PolicyKind as Policy
 from agentpool_operator.decide.reasons import Reason
-from agentpool_operator.decide.scaling import Pause, PoolState, ScalingPolicy, decide
-from agentpool_operator.decide.scaling import PolicyKind as Policy
+from agentpool_operator.decide.scaling import decide
 from agentpool_operator.decide.schedules import ScheduleWindow
 from agentpool_operator.decide.split import AgentPrices, SpotPolicy
+from agentpool_operator.decide.state import PoolState
 
 NOW = 1_800_000_000.0
 
