@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m cluster
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install lock demo demo-down cluster cluster-down images crds fmt lint type imports test test-unit test-redis test-api test-e2e
+.PHONY: help install lock demo demo-down cluster cluster-down images crds fmt lint test test-unit test-redis test-api test-e2e
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,16 @@ demo: $(INSTALLED) ## A pool under a budget on a real cluster: install, replay, 
 
 demo-down: $(INSTALLED) ## Remove the demo's cluster
 	@$(BIN)/python -m demo down
+
+cluster: ## Bring up the local cluster with this tree's images in it
+	$(CLUSTER) up --name demo
+	$(CLUSTER) load-image --name demo
+
+cluster-down: ## Remove the local cluster
+	$(CLUSTER) down --name demo
+
+images: ## Build the images
+	$(CLUSTER) images
 
 crds: $(INSTALLED) ## Renew crds/, the chart's copies and docs/reference.md from the models
 	$(BIN)/python -m agentpool_api.crdgen crds
