@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster.errors import ClusterError
-from cluster.node_config import NETWORK_NAME, NODE_ADDRESS
+from cluster.node_config import DEAD_ENDS, NETWORK_NAME, NODE_ADDRESS
 from cluster.processes import kill_all
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -38,6 +38,8 @@ def remove_node(state: Path) -> None:
     _kill_containers()
     _unlink_shim_sockets(state)
     unmount_below(state)
+    for route in DEAD_ENDS:
+        subprocess.run(["ip", "route", "delete", *route], capture_output=True)
     subprocess.run(["ip", "address", "delete", f"{NODE_ADDRESS}/32", "dev", "lo"], capture_output=True)
     for family in ("iptables", "ip6tables"):
         _remove_chains(family)

@@ -18,7 +18,7 @@ from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
 from cluster.images import Built, build_pause
 from cluster.load import forget_containers, forget_images, load_images
-from cluster.node_config import NODE_ADDRESS, NODE_NAME
+from cluster.node_config import DEAD_ENDS, NODE_ADDRESS, NODE_NAME
 from cluster.paths import locked
 from cluster.ports import free_ports, is_free
 from cluster.progress import step
@@ -89,6 +89,8 @@ class Node:
         _write_owner(self.state)
         _FORWARDING.write_text("1")
         subprocess.run(["ip", "address", "replace", f"{NODE_ADDRESS}/32", "dev", "lo"], check=True)
+        for route in DEAD_ENDS:
+            subprocess.run(["ip", "route", "replace", *route], check=True)
         if not is_free(53, NODE_ADDRESS):
             raise ClusterError("port 53 is used on all addresses: `ss -lnp sport = 53` tells by whom; stop it")
 

@@ -4,12 +4,19 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.components import SERVICE_NETWORK
 from cluster.paths import cache_dir
 from cluster.toolchain import tool_path
 
 NODE_NAME = "agentpool"
 NODE_ADDRESS = "10.245.0.1"  # on the loopback device: there whatever network the machine is in
 POD_NETWORK = "10.244.0.0/24"
+
+# An address of a pod or a Service that is gone fails at once, instead of leaving by the default route to strangers.
+DEAD_ENDS = (
+    ("unreachable", POD_NETWORK),
+    ("local", SERVICE_NETWORK, "dev", "lo", "src", NODE_ADDRESS),
+)
 NETWORK_NAME = "agentpool"
 COMPONENTS = ("containerd", "kubelet", "kube-proxy", "coredns")
 PORTS = ("kubelet", "kubelet-health", "kube-proxy-health", "kube-proxy-metrics", "coredns-health", "coredns-ready")
