@@ -4,8 +4,8 @@ Commands go out as they come and answers come back in the same order (Redis' own
 and one future instead of a connection of its own. A connection that owes an answer for too long is broken: all its
 calls fail at once.
 
-Why not redis-py: measured on the request path, its command machinery took a quarter of all CPU of an answer and 25 MB
-(docs/decisions/0004-redis-client.md). The protocol itself is parsed and packed by hiredis.
+Why not redis-py: measured on the request path, its command machinery took a quarter of all CPU of an answer
+(docs/decisions/0005). The protocol itself is parsed and packed by hiredis.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def wants_samples(fields: Mapping[str, Any]) -> bool:
     """Does the request ask for chance? Several choices, or a temperature above zero that it names itself.
 
     Such an answer is one sample of many: served twice it would be no sample. A request that names no temperature leaves
-    the choice to us (docs/decisions/0003-response-cache.md).
+    the choice to us (docs/decisions/0004).
     """
     if any(_number(fields.get(name), 1) > 1 for name in _DISTINCT):
         return True
