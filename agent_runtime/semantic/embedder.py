@@ -41,7 +41,7 @@ class Encoder:
         """Raises FileNotFoundError when the folder holds no model."""
         for name in ("model.onnx", "tokenizer.json"):
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} is missing: make the model with `make model`")
+                raise FileNotFoundError(f"{folder / name} is missing: make the model with `make encoder`")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MOST_TOKENS)

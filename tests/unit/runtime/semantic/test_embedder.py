@@ -102,5 +102,5 @@ def test_the_real_encoder_gives_unit_vectors_in_the_order_of_the_texts(encoder_d
 
 
 def test_a_folder_without_a_model_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="make model"):
+    with pytest.raises(FileNotFoundError, match="make encoder"):
         Encoder(tmp_path)
