@@ -33,8 +33,8 @@ lock: ## Renew requirements/*.txt from pyproject.toml
 demo: $(INSTALLED) ## A pool under a budget on a real cluster: install, replay, plot
 	@$(BIN)/python -m demo
 
-demo-down: $(INSTALLED) ## Remove the demo's cluster
-	@$(BIN)/python -m demo down
+demo-down: ## Remove the demo's cluster
+	@$(CLUSTER) down --name demo
 
 cluster: ## Bring up the local cluster with this tree's images in it
 	$(CLUSTER) up --name demo

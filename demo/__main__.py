@@ -29,7 +29,6 @@ from demo.cluster_setup import (
     example,
     install_release,
     pool_key,
-    take_down,
 )
 from demo.display import Display
 from demo.observation import Snapshot, client, observe
@@ -67,11 +66,11 @@ class Run:
 def main(arguments: Sequence[str]) -> int:
     """0: the story happened. 1: it did not, or something is missing: the last line says what. 130: interrupted."""
     console = Console(soft_wrap=True, highlight=False)
-    if arguments not in ([], ["down"]):
-        console.print("usage: python -m demo [down]")
+    if arguments:
+        console.print("usage: python -m demo, without arguments; `make demo-down` removes its cluster")
         return 2
     try:
-        return take_down() if arguments else demonstrate(console)
+        return demonstrate(console)
     except ClusterError as error:
         console.print(f"error: {error}", markup=False)
         return 1

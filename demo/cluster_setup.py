@@ -99,11 +99,6 @@ def bring_up_cluster(name: str) -> tuple[Kubectl, list[Built]]:
     return Kubectl(state_dir(name) / "kubeconfig"), images
 
 
-def take_down() -> int:
-    """Remove the cluster and all in it."""
-    return cluster_command.main(["down", "--name", CLUSTER])
-
-
 def install_release(kubectl: Kubectl, images: Iterable[Built]) -> None:
     """helm upgrade --install, and wait until the operator and Redis are ready."""
     values = []
