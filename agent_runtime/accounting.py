@@ -32,15 +32,23 @@ class Accounts:
         self._pod = pod
         self._unix_time = unix_time
 
+    def cost_of(self, model: str, usage: Usage) -> int | None:
+        """Cost of an answer by a model; None when nobody knows its price."""
+        price = self._prices[model]
+        return price.cost_nanousd(usage) if price is not None else None
+
     def book_call(self, request: Request, usage: Usage) -> int | None:
         """Book an answer the endpoint made; its cost, or None when nobody knows the model's price."""
-        price = self._prices[request.model]
-        cost = price.cost_nanousd(usage) if price is not None else 0
-        self._instruments.used(request.model, usage, cost)
-        if price is None:
+        cost = self.cost_of(request.model, usage)
+        self._instruments.used(request.model, usage, cost or 0)
+        if cost is None:
             self._instruments.unpriced.labels(request.model).inc()
-        self._settle(request, usage, cost=cost, saved=0, cache="", priced=price is not None)
-        return cost if price is not None else None
+        elif request.instead_of is not None:
+            self._instruments.right_sizing_saved(
+                request.model, (self.cost_of(request.instead_of, usage) or cost) - cost
+            )
+        self._settle(request, usage, cost=cost or 0, saved=0, cache="", priced=cost is not None)
+        return cost
 
     def book_saving(self, request: Request, entry: Entry, cache: str) -> None:
         """Book an answer that cost nothing because it was there already."""

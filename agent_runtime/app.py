@@ -19,6 +19,7 @@ from agent_runtime.accounting import Accounts
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.purges import Purger, Purges
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.cache.shared import SharedTier
 from agent_runtime.errors import RuntimeSetupError
@@ -34,10 +35,14 @@ from agent_runtime.redis_link import RedisLink
 from agent_runtime.secrets import Secrets
 from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.settings import Process
+from agent_runtime.shortening import make_shortening
+from agent_runtime.sizing import AUTO, make_sizing
 from agent_runtime.slots import Slots
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.logs import log
+from agent_runtime.usage import Usage
+from agentpool_api import keys
 from agentpool_api.quantity import duration_s, size_bytes
 from agentpool_api.runtime_settings import RuntimeSettings
 
@@ -83,23 +88,28 @@ class App:
             endpoints, field_prefix=process.field_prefix, timeout_s=duration_s(settings.connections.connect_timeout)
         )
         slots = Slots(process.concurrency, settings.limits.max_queued, duration_s(settings.limits.queue_timeout), clock)
+        accounts = Accounts(
+            price_models(settings.models, datetime.fromtimestamp(unix_time(), UTC)),
+            self.settlement,
+            instruments,
+            pool=process.pool,
+            pod=process.pod,
+            unix_time=unix_time,
+        )
         pipeline = Pipeline(
             endpoints={endpoint.model: endpoint for endpoint in endpoints},
             upstream=self.upstream,
             cache=self.cache,
             slots=slots,
-            accounts=Accounts(
-                price_models(settings.models, datetime.fromtimestamp(unix_time(), UTC)),
-                self.settlement,
-                instruments,
-                pool=process.pool,
-                pod=process.pod,
-                unix_time=unix_time,
-            ),
+            accounts=accounts,
             instruments=instruments,
             clock=clock,
             unix_time=unix_time,
             paraphrases=self.paraphrases,
+            sizing=make_sizing(settings, accounts.cost_of, instruments),
+            shortening=make_shortening(
+                settings.compression, lambda model, tokens: accounts.cost_of(model, Usage(tokens, 0, 0)), instruments
+            ),
         )
         self.state = State(
             process=process,
@@ -115,12 +125,21 @@ class App:
             instruments=instruments,
             unix_time=unix_time,
         )
+        self.purger = Purger(
+            self.cache.purges if self.cache is not None else Purges(),
+            self.link,
+            keys.purges(process.namespace, process.pool),
+            life_s=duration_s(settings.cache.ttl) + duration_s(settings.cache.keep_stale),
+            unix_time=unix_time,
+        )
+        self.pipeline = pipeline
         self.service = Service(
             pipeline=pipeline,
+            purger=self.purger,
             secrets=self.secrets,
             state=self.state,
             instruments=instruments,
-            models=[model.name for model in settings.models],
+            models=_model_names(settings),
             max_body_bytes=size_bytes(settings.limits.max_body_size),
             request_ids=request_ids(),
             clock=clock,
@@ -143,6 +162,8 @@ class App:
             self._run(self.settlement.settle_forever())
         if self.cache is not None and self.cache.shared is not None:
             self._run(self.cache.shared.write_forever(unix_time))
+        if self.cache is not None and self.link is not None:
+            self._run(self.purger.follow_forever())
         for problem in self.state.problems:
             log(logging.WARNING, "not ready", reason=problem.reason, field=problem.field, problem=problem.message)
         log(logging.INFO, "serving", host=self.process.host, port=self.server.port, slots=self.process.concurrency)
@@ -159,6 +180,7 @@ class App:
         if self.service.active:
             log(logging.WARNING, "requests cut off at the end of the drain", unfinished=self.service.active)
         await self.server.stop()
+        await self.pipeline.stop()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -178,12 +200,20 @@ class App:
         self._background.append(asyncio.get_running_loop().create_task(work))
 
 
+def _model_names(settings: RuntimeSettings) -> list[str]:
+    """What a request may ask for."""
+    names = [model.name for model in settings.models]
+    return names if settings.right_sizing.mode == "Off" or AUTO in names else [*names, AUTO]
+
+
 def _make_cache(settings: RuntimeSettings, process: Process, link: RedisLink | None) -> ResponseCache | None:
     cache = settings.cache
     if not cache.enabled:
         return None
-    shared = SharedTier(link, process.namespace, process.pool) if link is not None and cache.shared else None
-    return ResponseCache(MemoryTier(cache.max_entries, size_bytes(cache.max_size)), shared, duration_s(cache.ttl))
+    keep_s = duration_s(cache.keep_stale)
+    shared = SharedTier(link, process.namespace, process.pool, keep_s) if link is not None and cache.shared else None
+    memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s)
+    return ResponseCache(memory, shared, duration_s(cache.ttl))
 
 
 def _make_paraphrases(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent_runtime.accounting import Accounts
+from agent_runtime.cache.control import CacheControl
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Caller, Flight
 from agent_runtime.cache.keys import cache_key, wants_samples
-from agent_runtime.cache.responses import Found, ResponseCache
+from agent_runtime.cache.responses import Found, Lookup, ResponseCache
 from agent_runtime.errors import ApiError
 from agent_runtime.models.answers import NotJson, read_answer
 from agent_runtime.models.assembly import stream_of, whole_answer
@@ -22,10 +23,16 @@ from agent_runtime.models.endpoints import Endpoint, rewrite
 from agent_runtime.models.sse import FrameTooLarge, StreamReader, data_frame, with_usage
 from agent_runtime.models.upstream import Answer, Upstream
 from agent_runtime.paraphrases import Asked, Paraphrases
-from agent_runtime.requests import Request, Told
+from agent_runtime.requests import CHAT, Request, Told
+from agent_runtime.shortening import Shortened, Shortening
+from agent_runtime.sizing import Sizing
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage, estimate
+
+
+STALE_IF_ERROR = frozenset({500, 502, 503, 504})
+"""Errors a stale answer may stand in for (RFC 5861 section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Reply:
 class _Work:
     """One request that holds a slot while its endpoint works."""
 
-    __slots__ = ("asked", "began_s", "endpoint", "flight", "key", "request", "upstream_s", "waited_s")
+    __slots__ = ("asked", "began_s", "endpoint", "flight", "key", "request", "shortened", "upstream_s", "waited_s")
 
     def __init__(self, request: Request, endpoint: Endpoint, key: str | None, flight: Flight | None) -> None:
         self.request = request
@@ -48,6 +55,7 @@ class _Work:
         self.key = key
         self.flight = flight
         self.asked: Asked | None = None
+        self.shortened: Shortened | None = None
         self.waited_s = 0.0
         self.upstream_s = 0.0
         self.began_s = 0.0
@@ -68,7 +76,11 @@ class Pipeline:
         clock: Callable[[], float],
         unix_time: Callable[[], float],
         paraphrases: Paraphrases | None = None,
+        sizing: Sizing | None = None,
+        shortening: Shortening | None = None,
     ) -> None:
+        self._sizing = sizing
+        self._shortening = shortening
         self._paraphrases = paraphrases
         self._endpoints = endpoints
         self._upstream = upstream
@@ -79,25 +91,81 @@ class Pipeline:
         self._clock = clock
         self._unix_time = unix_time
         self._flights: dict[tuple[str, bool], Flight] = {}
+        self._revalidating: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self.cache_hits_total = 0
 
     async def answer(self, request: Request, caller: Caller) -> Reply:
         """Answer a request. Raises ApiError; cancelled when the caller leaves and nobody else waits."""
+        if self._sizing is None:
+            return await self._answer(request, caller)
+        request, sized = self._sizing.choose(request)
+        reply = await self._answer(request, caller)
+        reply.told.right_sizing = sized
+        return reply
+
+    async def _answer(self, request: Request, caller: Caller) -> Reply:
         endpoint = self._endpoint_of(request)
         key = self._key_of(request, endpoint)
         cache = self._cache
         if key is None or cache is None:
             self._refuse_if_only_cached(request)
             return await self._call(_Work(request, endpoint, None, None), "bypass")
-        if request.control.may_read:
-            found = cache.lookup(key, request.control, self._unix_time())
+        control = request.control
+        if control.may_read:
+            ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
+            found = cache.lookup(ask, self._unix_time())
             if found is not None:
+                if found.stale:
+                    self._revalidate(cache, request, endpoint, key)
                 return self._hit(request, found)
-            flight = self._flights.get((key, request.stream))
-            if flight is not None and flight.open:
-                return await self._follow(request, flight)
+        try:
+            return await self._make(cache, request, endpoint, key, caller)
+        except ApiError as error:
+            if not control.may_read or control.stale_if_error_s <= 0 or error.status not in STALE_IF_ERROR:
+                raise
+            ask = Lookup(key, request.tenant, control, control.stale_if_error_s)
+            now_s = self._unix_time()
+            found = cache.lookup(ask, now_s) or await cache.lookup_shared(ask, now_s)
+            if found is None:
+                raise
+            return self._hit(request, found)
+
+    async def _make(
+        self, cache: ResponseCache, request: Request, endpoint: Endpoint, key: str, caller: Caller
+    ) -> Reply:
+        """Share a call in flight, or make one."""
+        flight = self._flights.get((key, request.stream)) if request.control.may_read else None
+        if flight is not None and flight.open:
+            return await self._follow(request, flight)
         flight = Flight()
         return await self._lead(cache, _Work(request, endpoint, key, flight), key, flight, caller)
+
+    def _revalidate(self, cache: ResponseCache, request: Request, endpoint: Endpoint, key: str) -> None:
+        """Make a new answer in the background, once however many callers got the stale one."""
+        if key not in self._revalidating:
+            self._revalidating.add(key)
+            again = replace(request, control=CacheControl(no_cache=True), request_id=request.request_id + "-r")
+            task = asyncio.get_running_loop().create_task(self._renew(cache, again, endpoint, key))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _renew(self, cache: ResponseCache, request: Request, endpoint: Endpoint, key: str) -> None:
+        try:
+            reply = await self._make(cache, request, endpoint, key, Caller())
+            if reply.frames is not None:
+                async for _ in reply.frames:
+                    pass
+        except ApiError:
+            return  # counted as the endpoint's failure; the next caller tries again
+        finally:
+            self._revalidating.discard(key)
+
+    async def stop(self) -> None:
+        """End what runs for no caller."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def forget_near(self, tenant: str, statement: str, similarity: float) -> int:
         """Drop a tenant's answers to questions near a statement; gives their number. Raises ApiError."""
@@ -155,7 +223,7 @@ class Pipeline:
                 cost_nanousd=0,
                 saved_nanousd=entry.cost_nanousd,
                 age_s=found.age_s,
-                life_left_s=max(entry.expires_s - entry.stored_s - found.age_s, 0.0),
+                life_left_s=entry.expires_s - entry.stored_s - found.age_s,
                 overhead_s=self._clock() - request.started_s,
             ),
         )
@@ -211,7 +279,11 @@ class Pipeline:
             flight.led_by(caller)
         try:
             if shared:
-                found = await cache.lookup_shared(key, request.control, self._unix_time())
+                control = request.control
+                ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
+                found = await cache.lookup_shared(ask, self._unix_time())
+                if found is not None and found.stale:
+                    self._revalidate(cache, request, work.endpoint, key)
                 if found is None and self._paraphrases is not None:
                     found, work.asked = await self._paraphrases.find(request, work.endpoint.scope)
                 if found is not None and (body := self._in_form(request, found.entry)) is not None:
@@ -243,13 +315,18 @@ class Pipeline:
         streaming = False
         sent = False
         try:
+            if self._shortening is not None and request.operation == CHAT:
+                work.shortened = await self._shortening.shorten(request.model, request.fields)
             body = self._body_for(work)
             sent = True
+            called_s = self._clock()
             answer = await self._upstream.call(work.endpoint, body, request.forwarded)
-            work.upstream_s = self._clock() - work.began_s
+            work.upstream_s = self._clock() - called_s
             self._instruments.cache_result(cache)
             self._instruments.queue_wait.observe(work.waited_s)
             told = Told(model=request.model, cache=cache)
+            if work.shortened is not None:
+                told.compression = work.shortened.told
             if request.stream and answer.streamed:
                 streaming = True
                 told.overhead_s = self._overhead_s(work)
@@ -270,7 +347,15 @@ class Pipeline:
             changes["model"] = work.endpoint.upstream_model
         if request.stream and not request.include_usage:
             changes["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
+        if work.shortened is not None and work.shortened.messages is not None:
+            changes["messages"] = work.shortened.messages
         return rewrite(request.body, changes)
+
+    def _purged(self, work: _Work) -> bool:
+        """Was the cache purged while this answer was made? Then it may be what the purge was about."""
+        request = work.request
+        began_unix_s = self._unix_time() - (self._clock() - request.started_s)
+        return self._cache is not None and began_unix_s <= self._cache.purges.cut_s(request.tenant, request.model)
 
     def _overhead_s(self, work: _Work) -> float:
         """The runtime's own part of the time so far."""
@@ -364,7 +449,7 @@ class Pipeline:
             stored_s=now_s,
             expires_s=now_s + (self._cache.ttl_s if self._cache is not None else 0.0),
         )
-        if work.key is not None and finished and self._cache is not None:
+        if work.key is not None and finished and self._cache is not None and not self._purged(work):
             self._cache.store(work.key, entry, now_s)
             told.stored = True
             if work.asked is not None and self._paraphrases is not None:

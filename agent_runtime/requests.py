@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 
 from agent_runtime.cache.control import PLAIN, CacheControl
 from agent_runtime.errors import ApiError
+from agent_runtime.routing.wishes import NO_WISHES, Wishes
 from agent_runtime.usage import Usage
 
 CHAT = "chat"
@@ -33,6 +34,9 @@ class Request:
     control: CacheControl = PLAIN
     forwarded: Mapping[str, str] = field(default_factory=dict)
     """Headers for the endpoint: trace context."""
+    wishes: Wishes = NO_WISHES
+    instead_of: str | None = None
+    """The model that would have answered, had the pool not chosen another."""
     request_id: str
     started_s: float
     """Monotonic time at which the request was there."""
@@ -53,6 +57,10 @@ class Told:
     age_s: float | None = None
     life_left_s: float = 0.0
     overhead_s: float = 0.0
+    right_sizing: str = ""
+    """Which model was chosen and why; empty when none was."""
+    compression: str = ""
+    """What was taken out of the prompt; empty when the pool does not compress."""
 
 
 def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
@@ -92,6 +100,20 @@ def parse_statement(body: bytes) -> tuple[str, float]:
     if isinstance(similarity, bool) or not isinstance(similarity, int | float) or not 0 < similarity <= 1:
         raise _bad("similarity must be above 0 and at most 1", "invalid_similarity", "similarity")
     return near, float(similarity)
+
+
+def parse_purge(body: bytes, models: Collection[str]) -> str | None:
+    """Model of a request to purge, None for all. Raises ApiError 400."""
+    try:
+        fields = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError as error:
+        raise _bad(f"the body is not JSON: {error}", "invalid_json") from None
+    if not isinstance(fields, dict) or fields.keys() - {"model"}:
+        raise _bad('send no body, or {"model": "<name>"} for the answers of one model', "invalid_purge")
+    model = fields.get("model")
+    if model is not None and model not in models:
+        raise _bad("model is not one of this pool's; GET /v1/models lists them", "invalid_model", "model")
+    return str(model) if model is not None else None
 
 
 def wants_stream(operation: str, fields: Mapping[str, Any]) -> tuple[bool, bool]:

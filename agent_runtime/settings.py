@@ -153,6 +153,10 @@ def _check_rules(settings: RuntimeSettings) -> None:
         raise RuntimeSetupError("cache.semantic.enabled needs cache.enabled: switch both on, or the semantic cache off")
     if semantic.match == "DomainWeighted" and not semantic.keywords:
         raise RuntimeSetupError("cache.semantic.keywords is empty: DomainWeighted needs the words of your domain")
+    if settings.right_sizing.mode != "Off" and not any(model.profile for model in settings.models):
+        raise RuntimeSetupError(
+            "rightSizing has no model to choose: give models[] a profile, or set rightSizing.mode to Off"
+        )
     for field, text in (
         ("connections.connectTimeout", connections.connect_timeout),
         ("connections.timeout", connections.timeout),

@@ -42,6 +42,23 @@ class ModelPrice(ApiModel):
     """Price of input tokens the endpoint served from its own prompt cache; the input price when absent."""
 
 
+class ModelProfile(ApiModel):
+    """What a model is worth, for choosing the right one. Take the figures from your own tests or the vendor's."""
+
+    accuracy_percent: Annotated[int, Field(ge=0, le=100)]
+    """Share of your tasks it solves right."""
+    quality_percent: Annotated[int, Field(ge=0, le=100)]
+    """How good its answers are otherwise; 100 for the best you know."""
+    response_time: Duration
+    """Usual time to a whole answer, such as `1500ms` or `2s`."""
+    context_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Most tokens of prompt and answer together; not checked when absent."""
+    tools: bool = True
+    """It can call tools."""
+    vision: bool = False
+    """It can read images."""
+
+
 class Model(ApiModel):
     """A model the pool's agents may call and the endpoint that serves it."""
 
@@ -66,6 +83,8 @@ class Model(ApiModel):
     """The endpoint's key, from an environment variable of the runtime."""
     price: ModelPrice | None = None
     """Price of the model; the shipped catalogue (genai-prices) when absent."""
+    profile: ModelProfile | None = None
+    """What the model is worth; right-sizing chooses among the chat models that have a profile and a price."""
 
 
 class Authentication(ApiModel):
@@ -123,7 +142,52 @@ class ResponseCache(ApiModel):
     """Most bytes in the process; what comes first counts."""
     shared: bool = True
     """Share answers among the pool's agents through Redis."""
+    keep_stale: Duration = "1h"
+    """How long after its `ttl` an answer is kept for callers who accept a stale one (`stale-while-revalidate`,
+    `stale-if-error`)."""
     semantic: SemanticCache = SemanticCache()
+
+
+class Compression(ApiModel):
+    """Shorter prompts. Tools, tool results, JSON, code, quotations, numbers and the last user message never change."""
+
+    profile: Literal["None", "Conservative", "Balanced", "Aggressive"] = "None"
+    """How far prompts are cut: None leaves them alone; Conservative drops duplicates, courtesy and articles; Balanced
+    also little words, list marks and what the rest of the prompt says too; Aggressive also pronouns."""
+    max_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 12_000
+    """Above so many tokens the middle of the conversation is cut out, facts included; 0 never cuts."""
+    head_percent: Annotated[int, Field(ge=0, le=100)] = 60
+    """Share of the kept tokens that comes from the beginning when the middle is cut out."""
+    system_prompt: bool = False
+    """Word system prompts shorter too. No sentence of them is left out."""
+    with_tools: bool = False
+    """Compress requests that offer or call tools too."""
+
+
+class RightSizingWeights(ApiModel):
+    """What counts how much in choosing a model."""
+
+    cost: Annotated[int, Field(ge=0, le=1000)] = 30
+    """Weight of a low expected cost."""
+    quality: Annotated[int, Field(ge=0, le=1000)] = 50
+    """Weight of the profile's quality."""
+    speed: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Weight of a short response time."""
+
+
+class RightSizing(ApiModel):
+    """Let the runtime choose the model that fits a request."""
+
+    mode: Literal["Off", "OnRequest", "Always"] = "Off"
+    """OnRequest chooses for requests that ask for the model `auto`; Always may also answer a request for a model with a
+    cheaper one that fits."""
+    min_quality_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """Least quality of a chosen model, whatever a request asks for."""
+    simple_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """Below so many input tokens a simple request gets the cheapest model that fits."""
+    simple_complexity_percent: Annotated[int, Field(ge=0, le=100)] = 30
+    """Below this complexity a request is simple."""
+    weights: RightSizingWeights = RightSizingWeights()
 
 
 class Connections(ApiModel):
@@ -166,11 +230,17 @@ class RuntimeSettings(ApiModel):
             "self.models.all(m, self.models.exists_one(o, o.name == m.name))",
             "two models have the same name: give each model of the pool a name of its own",
         ),
+        (
+            "self.rightSizing.mode == 'Off' || self.models.exists(m, has(m.profile))",
+            "right-sizing has no model to choose: give models a profile, or set rightSizing.mode to Off",
+        ),
     )
 
     models: Annotated[list[Model], Field(max_length=64)] = []
     """Models the agents may call. A request for another model is refused with 404."""
     auth: Authentication = Authentication()
     cache: ResponseCache = ResponseCache()
+    compression: Compression = Compression()
+    right_sizing: RightSizing = RightSizing()
     connections: Connections = Connections()
     limits: Limits = Limits()

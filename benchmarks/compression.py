@@ -11,7 +11,7 @@ Facts are taken out of the texts by rules of this file, not by those of the comp
 without the agent's instructions, 1,252 tokens of rules of which no sentence may go. The exit status is 1 when a fact is
 missing.
 
-    python benchmarks/compression.py FOLDER_OF_THE_WORKLOAD_FILES [--half even|odd]
+    python benchmarks/compression.py FOLDER_OF_THE_WORKLOAD_FILES
 """
 
 from __future__ import annotations
@@ -69,12 +69,10 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
-def conversations(folder: Path, half: str) -> list[list[Message]]:
+def conversations(folder: Path) -> list[list[Message]]:
     """What was said up to the last customer's message: instructions, customer, agent. Tool calls are left out."""
     found = []
     for row in rows(folder / "agent_taubench_airline.jsonl.gz"):
-        if half and (row["task_id"] % 2 == 0) != (half == "even"):
-            continue
         talk = [
             {"role": message["role"], "content": message["content"]}
             for message in row["traj"]
@@ -85,8 +83,8 @@ def conversations(folder: Path, half: str) -> list[list[Message]]:
     return found
 
 
-def prompt_sets(folder: Path, half: str, *, instructions: bool) -> dict[str, list[list[Message]]]:
-    told = [talk if instructions else talk[1:] for talk in conversations(folder, half)]
+def prompt_sets(folder: Path, *, instructions: bool) -> dict[str, list[list[Message]]]:
+    told = [talk if instructions else talk[1:] for talk in conversations(folder)]
     head = 1 if instructions else 0
     recalled = [
         [*talk[:head], remembered(told[at - 1][head:] + talk[head : head + 4]), *talk[head:]]
@@ -95,7 +93,7 @@ def prompt_sets(folder: Path, half: str, *, instructions: bool) -> dict[str, lis
     ]
     return {
         "short": [talk[: head + 3] for talk in told if len(talk) >= head + 3],
-        "short, worked problems": [] if instructions else worked_problems(folder, half),
+        "short, worked problems": [] if instructions else worked_problems(folder),
         "with memories": recalled,
         "long": sorted(told, key=lambda talk: -len(text_of(talk)))[:50],
     }
@@ -106,11 +104,10 @@ def remembered(messages: list[Message]) -> Message:
     return {"role": "user", "content": f"What was said before:\n{lines}"}
 
 
-def worked_problems(folder: Path, half: str) -> list[list[Message]]:
+def worked_problems(folder: Path) -> list[list[Message]]:
     problems = list(rows(folder / "prompts_gsm8k.jsonl.gz"))
-    start = {"": 0, "even": 0, "odd": 3}[half]
     prompts = []
-    for at in range(start, 300, 3 if not half else 6):
+    for at in range(0, 300, 3):
         first, second, asked = problems[at : at + 3]
         worked = [
             {"role": role, "content": problem[key]}
@@ -152,15 +149,14 @@ def measure(prompts: list[list[Message]], policy: Policy) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--half", choices=("even", "odd"), default="", help="only tasks of even or odd number")
-    options = parser.parse_args()
+    folder = parser.parse_args().folder
     lost = 0.0
     COUNT("loads the vocabulary")
     for instructions in (False, True):
         print(f"\n{'With' if instructions else 'Without'} the agent's instructions\n")
         print("| prompts | profile | tokens | saved | facts | lost | information words kept | CPU ms p50 / max |")
         print("|---|---|--:|--:|--:|--:|--:|--:|")
-        for name, prompts in prompt_sets(options.folder, options.half, instructions=instructions).items():
+        for name, prompts in prompt_sets(folder, instructions=instructions).items():
             for profile in PROFILES.values() if prompts else ():
                 row = measure(prompts, Policy(profile=profile, system_prompt=True))
                 lost += row["lost"]

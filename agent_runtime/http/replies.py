@@ -43,6 +43,10 @@ def told_headers(told: Told) -> Headers:
         headers.append((b"x-agentpool-cost-usd", usd_exact(told.cost_nanousd).encode()))
     if told.saved_nanousd:
         headers.append((b"x-agentpool-saved-usd", usd_exact(told.saved_nanousd).encode()))
+    if told.right_sizing:
+        headers.append((b"x-agentpool-right-sizing", _ascii(told.right_sizing)))
+    if told.compression:
+        headers.append((b"x-agentpool-compression", _ascii(told.compression)))
     if told.age_s is not None:
         headers.append((b"age", b"%d" % int(told.age_s)))
     return headers

@@ -13,11 +13,21 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from agent_runtime.cache.control import PLAIN, parse_cache_control
 from agent_runtime.cache.flights import Caller
+from agent_runtime.cache.purges import Purger
 from agent_runtime.errors import ApiError
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.replies import EVENTS, JSON, NO_STORE, Headers, error_headers, told_headers
 from agent_runtime.pipeline import Pipeline, Reply
-from agent_runtime.requests import CHAT, EMBEDDINGS, Request, parse_fields, parse_statement, wants_stream
+from agent_runtime.requests import (
+    CHAT,
+    EMBEDDINGS,
+    Request,
+    parse_fields,
+    parse_purge,
+    parse_statement,
+    wants_stream,
+)
+from agent_runtime.routing.wishes import NO_WISHES, WISHES, parse_wishes
 from agent_runtime.secrets import Secrets
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
@@ -28,6 +38,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 FORGET = "/v1/cache/forget"
+PURGE = "/v1/cache/purge"
 OPERATIONS = {"/v1/chat/completions": CHAT, "/v1/embeddings": EMBEDDINGS}
 FORWARDED = {b"traceparent": "traceparent", b"tracestate": "tracestate", b"baggage": "baggage"}
 """W3C trace context: the only headers of a caller that an endpoint gets."""
@@ -43,6 +54,7 @@ class Service:
         self,
         *,
         pipeline: Pipeline,
+        purger: Purger,
         secrets: Secrets,
         state: State,
         instruments: Instruments,
@@ -53,6 +65,7 @@ class Service:
         started_s: float,
     ) -> None:
         self._pipeline = pipeline
+        self._purger = purger
         self._secrets = secrets
         self._state = state
         self._instruments = instruments
@@ -77,6 +90,8 @@ class Service:
         operation = OPERATIONS.get(scope["path"])
         if scope["path"] == FORGET and scope["method"] == "POST":
             await self._forget(scope, receive, send)
+        elif scope["path"] == PURGE and scope["method"] == "POST":
+            await self._purge(scope, receive, send)
         elif operation is not None and scope["method"] == "POST":
             self.active += 1
             try:
@@ -134,6 +149,7 @@ class Service:
     ) -> Request:
         """The request, checked. Raises ApiError."""
         forwarded: dict[str, str] = {}
+        wishes: dict[bytes, bytes] = {}
         authorization, cache_control, length = b"", b"", b""
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -144,6 +160,8 @@ class Service:
                 length = value
             elif name in FORWARDED:
                 forwarded[FORWARDED[name]] = value.decode("latin-1")
+            elif name in WISHES:
+                wishes[name] = value
             elif name == b"x-request-id" and len(value) <= MAX_REQUEST_ID:
                 reply_headers.append((name, value))
         if self._state.draining:
@@ -164,6 +182,7 @@ class Service:
             tenant=tenant,
             control=parse_cache_control(cache_control.decode("latin-1")) if cache_control else PLAIN,
             forwarded=forwarded,
+            wishes=parse_wishes(wishes) if wishes else NO_WISHES,
             request_id=request_id,
             started_s=started_s,
         )
@@ -220,13 +239,24 @@ class Service:
         except ApiError as error:
             await _send_error(send, error, [])
 
+    async def _purge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make every agent of the pool forget the caller's answers, of one model or all."""
+        sent = dict(scope["headers"])
+        try:
+            tenant = self._tenant(sent.get(b"authorization", b""))
+            model = parse_purge(await self._body(receive, sent.get(b"content-length", b"")), self._models)
+            await self._purger.purge(tenant, model)
+            await _send(send, 200, [JSON, NO_STORE], b'{"purged":true}')
+        except ApiError as error:
+            await _send_error(send, error, [])
+
     # --- everything else ---
 
     async def _serve(self, scope: Scope, send: Send) -> None:
         """Health, metrics and the list of models; GET and HEAD only."""
         path: str = scope["path"]
         try:
-            if path in OPERATIONS or path == FORGET:
+            if path in OPERATIONS or path in (FORGET, PURGE):
                 raise ApiError(405, "method_not_allowed", f"{path} answers to POST only")
             known = path in ("/healthz", "/readyz", "/metrics", "/v1/models") or path.startswith("/v1/models/")
             if not known:

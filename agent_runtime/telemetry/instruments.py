@@ -78,6 +78,21 @@ class Instruments:
         )
         self._cost = Counter(P + "cost_usd", "Money spent on tokens.", ["model"], registry=registry)
         self._saved = Counter(P + "saved_usd", "Money the cache saved.", ["model"], registry=registry)
+        self._right_sized = Counter(
+            P + "right_sized_requests", "Requests whose model the pool chose.", ["model", "reason"], registry=registry
+        )
+        self._right_sizing_saved = Counter(
+            P + "right_sizing_saved_usd", "Money saved by choosing a cheaper model.", ["model"], registry=registry
+        )
+        self._prompt_tokens = Counter(
+            P + "prompt_compression_tokens",
+            "Tokens of the prompts that were looked at for compression: before it, and after.",
+            ["model", "when"],
+            registry=registry,
+        )
+        self._compression_saved = Counter(
+            P + "prompt_compression_saved_usd", "Money saved by compressing prompts.", ["model"], registry=registry
+        )
         self.unpriced = Counter(
             P + "unpriced_answers", "Answers of models without a known price.", ["model"], registry=registry
         )
@@ -138,6 +153,17 @@ class Instruments:
 
     def saved(self, model: str, cost_nanousd: int) -> None:
         self._add(self._saved, model)(cost_nanousd / NANO_PER_USD)
+
+    def right_sized(self, model: str, reason: str) -> None:
+        self._add(self._right_sized, model, reason)(1)
+
+    def right_sizing_saved(self, model: str, saved_nanousd: int) -> None:
+        self._add(self._right_sizing_saved, model)(max(saved_nanousd, 0) / NANO_PER_USD)
+
+    def compressed(self, model: str, before: int, after: int, saved_nanousd: int) -> None:
+        self._add(self._prompt_tokens, model, "before")(before)
+        self._add(self._prompt_tokens, model, "after")(after)
+        self._add(self._compression_saved, model)(saved_nanousd / NANO_PER_USD)
 
     def upstream_outcome(self, endpoint: str, outcome: str) -> None:
         self._add(self.upstream_calls, endpoint, outcome)(1)
