@@ -14,16 +14,16 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 SPEED = float(os.environ.get("SPEED", "1"))
 API_KEY = os.environ.get("API_KEY", "")
@@ -73,59 +73,78 @@ class Answer:
         return {"id": self.identity, "object": kind, "created": int(time.time()), "model": self.model}
 
 
-async def chat(request: Request) -> Response:
-    """POST /v1/chat/completions."""
-    if API_KEY and request.headers.get("authorization") != f"Bearer {API_KEY}":
-        return _error(HTTPStatus.UNAUTHORIZED, "invalid_api_key", "the simulated endpoint does not know this key")
+async def app(scope: Message, receive: Receive, send: Send) -> None:
+    """The endpoint as an ASGI application: chat completions, and a list of models that is also the readiness probe."""
+    match scope["method"], scope["path"]:
+        case "POST", "/v1/chat/completions":
+            await chat(scope, await _body(receive), send)
+        case "GET", "/v1/models":
+            card = {"id": "simulated", "object": "model", "owned_by": "simulation"}
+            await _send_json(send, HTTPStatus.OK, {"object": "list", "data": [card]})
+        case method, path:
+            await _send_error(send, HTTPStatus.NOT_FOUND, "unknown_url", f"the simulation has no {method} {path}")
+
+
+async def chat(scope: Message, body: bytes, send: Send) -> None:
+    """Answer one request, whole or as a stream."""
+    if API_KEY and dict(scope["headers"]).get(b"authorization") != f"Bearer {API_KEY}".encode():
+        await _send_error(send, HTTPStatus.UNAUTHORIZED, "invalid_api_key", "the simulation does not know this key")
+        return
     try:
-        body = await request.json()
-        characters = sum(len(str(message["content"])) for message in body["messages"])
-        tokens = int(body.get("max_completion_tokens") or body.get("max_tokens") or 100)
-        answer = Answer(f"simulated-{time.monotonic_ns():x}", str(body["model"]), characters // 4 + 1, tokens)
+        request = json.loads(body)
+        characters = sum(len(str(message["content"])) for message in request["messages"])
+        tokens = int(request.get("max_completion_tokens") or request.get("max_tokens") or 100)
+        answer = Answer(f"simulated-{time.monotonic_ns():x}", str(request["model"]), characters // 4 + 1, tokens)
     except (ValueError, TypeError, KeyError) as error:
-        return _error(HTTPStatus.BAD_REQUEST, "invalid_request", f"not a chat request: {error}")
-    if body.get("stream"):
-        with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return StreamingResponse(_frames(answer, with_usage), media_type="text/event-stream")
-    await asyncio.sleep(answer.head_s + answer.tail_s)
-    return JSONResponse(answer.whole())
+        await _send_error(send, HTTPStatus.BAD_REQUEST, "invalid_request", f"not a chat request: {error}")
+        return
+    if request.get("stream"):
+        await _stream(send, answer, bool((request.get("stream_options") or {}).get("include_usage")))
+    else:
+        await asyncio.sleep(answer.head_s + answer.tail_s)
+        await _send_json(send, HTTPStatus.OK, answer.whole())
 
 
-async def _frames(answer: Answer, with_usage: bool) -> AsyncIterator[str]:
-    await asyncio.sleep(answer.head_s)
-    yield _event(answer.frame({"role": "assistant", "content": ""}, None))
-    left = answer.completion_tokens
-    while left:
-        size = min(TOKENS_PER_FRAME, left)
-        await asyncio.sleep(size * COMPLETION_TOKEN_S / SPEED)
-        yield _event(answer.frame({"content": WORD * size}, None))
-        left -= size
-    yield _event(answer.frame({}, "length"))
+async def _stream(send: Send, answer: Answer, with_usage: bool) -> None:
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+    for wait_s, data in _frames(answer, with_usage):
+        await asyncio.sleep(wait_s)
+        await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+def _frames(answer: Answer, with_usage: bool) -> Iterator[tuple[float, str]]:
+    """Wait before each frame, in seconds, and its data."""
+    yield answer.head_s, json.dumps(answer.frame({"role": "assistant", "content": ""}, None))
+    for begin in range(0, answer.completion_tokens, TOKENS_PER_FRAME):
+        size = min(TOKENS_PER_FRAME, answer.completion_tokens - begin)
+        yield size * COMPLETION_TOKEN_S / SPEED, json.dumps(answer.frame({"content": WORD * size}, None))
+    yield 0, json.dumps(answer.frame({}, "length"))
     if with_usage:
-        yield _event(answer.head("chat.completion.chunk") | {"choices": [], "usage": answer.usage})
-    yield "data: [DONE]\n\n"
+        yield 0, json.dumps(answer.head("chat.completion.chunk") | {"choices": [], "usage": answer.usage})
+    yield 0, "[DONE]"
 
 
-def _event(frame: dict[str, Any]) -> str:
-    return f"data: {json.dumps(frame)}\n\n"
+async def _body(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
 
 
-def _error(status: HTTPStatus, code: str, message: str) -> JSONResponse:
+async def _send_error(send: Send, status: HTTPStatus, code: str, message: str) -> None:
     error = {"message": message, "type": "invalid_request_error", "code": code, "param": None}
-    return JSONResponse({"error": error}, status)
+    await _send_json(send, status, {"error": error})
 
 
-async def models(_: Request) -> Response:
-    """GET /v1/models; also the readiness probe."""
-    return JSONResponse({"object": "list", "data": [{"id": "simulated", "object": "model", "owned_by": "simulation"}]})
+async def _send_json(send: Send, status: HTTPStatus, value: object) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(value).encode()})
 
-
-app = Starlette(
-    routes=[
-        Route("/v1/chat/completions", chat, methods=["POST"]),
-        Route("/v1/models", models),
-    ]
-)
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="0.0.0.0", port=8080, log_level="warning", access_log=False)
+    uvicorn.run(app, host="0.0.0.0", port=8080, log_level="warning", access_log=False, lifespan="off")
