@@ -68,6 +68,9 @@ def _apiserver(state: Path, ports: Mapping[str, int], host: str, service_account
         f"--kubelet-certificate-authority={pki}/ca.crt",
         f"--kubelet-client-certificate={pki}/admin.crt",
         f"--kubelet-client-key={pki}/admin.key",
+        # Debian's etcd 3.4 reports no watch progress, which streamed lists need: every client would try one, fail, and
+        # wait up to 40 s before it lists and watches again
+        "--feature-gates=WatchList=false",
     ]
     if ipaddress.ip_address(host).is_loopback:
         # an Endpoints object may not hold a loopback address
