@@ -76,12 +76,12 @@ def agents_for(
 
 
 def late_work_price(startup_s: float) -> float:
-    """Agents that one agent's worth of late work may cost to avoid: 4, and one more for each 45 s of start-up.
+    """Agents that one agent's worth of late work may cost to avoid: 4 and one for each 45 s of start-up, at least 5.
 
     A shortage lasts until a new agent serves, so a slow start makes it dearer. The two figures were chosen once, for
     every pool, by replaying traffic; see docs/scaling.md.
     """
-    return 4.0 + min(max(startup_s, 0.0), 600.0) / 45.0
+    return max(5.0, 4.0 + min(startup_s, 600.0) / 45.0)
 
 
 def most_agents(load: float, *, concurrency: int) -> int:
