@@ -26,6 +26,8 @@ Vectors = NDArray[np.float32]
 Result = TypeVar("Result")
 
 BATCH = 32
+BATCH_CHARACTERS = 4000
+"""Long texts go in smaller batches: 256 tokens take some 50 ms, and a short question must not wait for 32 of them."""
 MOST_TOKENS = 256
 """MiniLM was trained on no more; the rest of a longer text does not count."""
 WINDOW_S = 0.002
@@ -97,6 +99,10 @@ class _Job(Generic[Result]):
     future: asyncio.Future[Result]
     loop: asyncio.AbstractEventLoop
 
+    @property
+    def characters(self) -> int:
+        return sum(len(text) for text in self.texts)
+
 
 class Embedder:
     """Embeds in a thread of its own, and runs what needs the vectors there too."""
@@ -150,8 +156,8 @@ class Embedder:
         first = self._jobs.get()
         if first is None:
             return [], True
-        jobs, texts, until_s = [first], len(first.texts), 0.0
-        while texts < BATCH:
+        jobs, texts, characters, until_s = [first], len(first.texts), first.characters, 0.0
+        while texts < BATCH and characters < BATCH_CHARACTERS:
             try:
                 job = self._jobs.get(timeout=max(until_s - monotonic(), 0.0)) if until_s else self._jobs.get_nowait()
             except queue.Empty:
@@ -161,6 +167,7 @@ class Embedder:
             until_s = until_s or monotonic() + WINDOW_S
             jobs.append(job)
             texts += len(job.texts)
+            characters += job.characters
         return jobs, False
 
     def _vectors(self, texts: list[str]) -> dict[str, Vectors]:

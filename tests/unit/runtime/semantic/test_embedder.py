@@ -54,6 +54,17 @@ async def test_texts_that_come_while_a_batch_is_made_go_together(embedder, count
     assert [len(batch) for batch in counting.batches] == [1, 20]
 
 
+async def test_a_short_question_does_not_wait_for_many_long_texts(embedder, counting):
+    counting.go.clear()
+    first = asyncio.create_task(embedder.embed("a"))
+    await asyncio.sleep(0.05)
+    long = [asyncio.create_task(embedder.embed(letter * 3000)) for letter in "bcdef"]
+    await asyncio.sleep(0)
+    counting.go.set()
+    await asyncio.gather(first, *long)
+    assert [len(batch) for batch in counting.batches] == [1, 2, 2, 1]
+
+
 async def test_a_text_seen_before_is_not_computed_again(embedder, counting):
     for _ in range(3):
         assert (await embedder.embed("twice"))[0] == 5
