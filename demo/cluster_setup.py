@@ -13,15 +13,14 @@ from typing import Any
 
 import yaml
 
-import cluster.__main__ as cluster_command
 from cluster.errors import ClusterError
-from cluster.images import Built, build_images
-from cluster.kind import has_kind, kind_load
-from cluster.load import load_images
-from cluster.node_config import containerd_socket
+from cluster.images import Built
+from cluster.kind import has_kind, kind_up
+from cluster.load import build_and_load
+from cluster.node import Node
 from cluster.paths import REPO, state_dir
 from cluster.progress import step
-from cluster.toolchain import tool_path
+from cluster.toolchain import install_tools, tool_path
 
 CLUSTER = "demo"
 RELEASE = "agentpool"
@@ -89,14 +88,13 @@ def run(command: list[str], kubeconfig: Path, stdin: str | None = None) -> str:
 
 def bring_up_cluster(name: str) -> tuple[Kubectl, list[Built]]:
     """A cluster, and the images in it; what is there already is kept."""
-    if cluster_command.main(["up", "--name", name]):
-        raise ClusterError("the cluster did not come up; the line above says why")
-    images = build_images()
+    state = state_dir(name)
     if has_kind():
-        kind_load(name, images)
+        kind_up(name, state / "kubeconfig")
     else:
-        load_images(containerd_socket(state_dir(name)), images)
-    return Kubectl(state_dir(name) / "kubeconfig"), images
+        install_tools()
+        Node(state).up()
+    return Kubectl(state / "kubeconfig"), build_and_load(name, state)
 
 
 def install_release(kubectl: Kubectl, images: Iterable[Built]) -> None:

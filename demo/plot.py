@@ -93,6 +93,7 @@ def _spend(axes: Axes, times: list[float], snapshots: Sequence[Snapshot], scale_
         label=f"scale-down from {scale_down_percent} %",
     )
     axes.set_ylabel("US dollars")
+    axes.set_ylim(top=1.2 * max([0.01, *(float(window.limit) for window in daily if window)]))
     axes.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
 
 
