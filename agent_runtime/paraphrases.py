@@ -15,7 +15,7 @@ import orjson
 
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.keys import cache_key, wants_samples
-from agent_runtime.cache.responses import Found, ResponseCache
+from agent_runtime.cache.responses import Found, Lookup, ResponseCache
 from agent_runtime.models.assembly import whole_answer
 from agent_runtime.requests import CHAT, Request
 from agent_runtime.semantic.matcher import WordMatcher
@@ -151,8 +151,8 @@ class Paraphrases:
 
     async def _stored(self, key: str, request: Request, now_s: float) -> Found | None:
         """The answer of a known question, from any tier; a question whose answer is gone is forgotten."""
-        found = self._cache.lookup(key, request.control, now_s)
-        found = found or await self._cache.lookup_shared(key, request.control, now_s)
+        ask = Lookup(key, request.tenant, request.control)
+        found = self._cache.lookup(ask, now_s) or await self._cache.lookup_shared(ask, now_s)
         if found is None:
             learned = self._learned
             if learned is None or self._embedder is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from agent_runtime.redis_wire import Address, RedisUnavailable, UnknownScript, Wire, connect
@@ -82,6 +82,30 @@ class RedisLink:
             return await self._call(self._background, "EVALSHA", digest, len(keys), *keys, *args)
         except UnknownScript:
             return await self._call(self._background, "EVAL", script, len(keys), *keys, *args)
+
+    async def announce(self, key: str, field: str, value: str, life_s: int) -> None:
+        """Keep a value in a hash for so long and tell everybody who listens to it. Raises RedisUnavailable."""
+        await self._call(self._background, "HSET", key, field, value)
+        await self._call(self._background, "EXPIRE", key, life_s)
+        await self._call(self._background, "PUBLISH", key, f"{field} {value}")
+
+    async def listen(self, channel: str, on_message: Callable[[bytes], None]) -> Wire:
+        """A connection that brings the channel's messages until it breaks. Raises RedisUnavailable."""
+
+        def pushed(reply: list[Any]) -> None:
+            if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
+                on_message(reply[2])
+
+        wire = await connect(
+            self._address, timeout_s=BACKGROUND_PATIENCE_S, patience_s=BACKGROUND_PATIENCE_S, on_message=pushed
+        )
+        wire.subscribe(channel)
+        return wire
+
+    async def hash_all(self, key: str) -> dict[str, str]:
+        """HGETALL. Raises RedisUnavailable."""
+        flat = await self._call(self._background, "HGETALL", key)
+        return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
     def close(self) -> None:
         """Close the connections."""

@@ -52,6 +52,11 @@ def settled(namespace: str, request_id: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:settled:{request_id}"
 
 
+def purges(namespace: str, pool: str) -> str:
+    """Hash, and channel that announces its changes: ``<tenant>[ <model>]`` → Unix seconds of its last purge."""
+    return f"{PREFIX}:{{{namespace}}}:purges:{pool}"
+
+
 def response(namespace: str, pool: str, digest: str) -> str:
     """One cached answer of a pool (L2)."""
     return f"{PREFIX}:{{{namespace}}}:response:{pool}:{digest}"

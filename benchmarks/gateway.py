@@ -1,8 +1,8 @@
 """How does the runtime compare with other gateways on this machine?
 
-Starts a Redis and hands the runtime, once without and once with repeated prompts, to the neutral comparer whose folder the
-environment variable GATEWAY_BENCH names (``compare.py``, ``bin/modelsim``, ``bin/loadgen``). Other arguments go to the
-comparer: ``--rounds 3 --suites latency,throughput,stream,cache --peers direct,aiohttp-pass``.
+Starts a Redis and hands the runtime, once without and once with repeated prompts, to the neutral comparer whose folder
+the environment variable GATEWAY_BENCH names (``compare.py``, ``bin/modelsim``, ``bin/loadgen``). Other arguments go to
+the comparer: ``--rounds 3 --suites latency,throughput,stream,cache --peers direct,aiohttp-pass``.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 _DIRECTIVE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;]*)))?\s*(?:,|$)')
 
 
+_INSTANT = 1e-9
+"""An answer is stale from the very moment its life is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheControl:
     """Wishes of one request."""
@@ -22,15 +26,24 @@ class CacheControl:
     """Oldest answer accepted; None: any fresh one."""
     min_fresh_s: float = 0
     """The answer must stay fresh for so long."""
+    stale_while_revalidate_s: float = 0
+    """An answer stale for at most so long will do while a new one is made (RFC 5861 section 3)."""
+    stale_if_error_s: float = 0
+    """An answer stale for at most so long is better than an error (RFC 5861 section 4)."""
 
     @property
     def may_read(self) -> bool:
         return not (self.no_cache or self.no_store)
 
-    def accepts(self, age_s: float, life_left_s: float) -> bool:
-        """May an answer of this age, fresh for ``life_left_s`` more seconds, be served?"""
-        young = self.max_age_s is None or age_s <= self.max_age_s
-        return young and life_left_s > 0 and life_left_s >= self.min_fresh_s
+    def staleness_s(self, age_s: float, life_left_s: float) -> float:
+        """For how long an answer of this age, fresh for ``life_left_s`` more seconds, has been too old; 0: it is not.
+
+        An answer is too old when its life is over, when it is older than ``max-age``, or fresh for less than
+        ``min-fresh``.
+        """
+        over_age_s = age_s - self.max_age_s if self.max_age_s is not None else 0.0
+        over_life_s = max(-life_left_s, _INSTANT) if life_left_s <= 0 else 0.0
+        return max(over_age_s, over_life_s, self.min_fresh_s - life_left_s if self.min_fresh_s else 0.0, 0.0)
 
 
 PLAIN = CacheControl()
@@ -50,6 +63,8 @@ def parse_cache_control(header: str) -> CacheControl:
         only_if_cached="only-if-cached" in found,
         max_age_s=_seconds(found["max-age"], 0) if "max-age" in found else None,
         min_fresh_s=_seconds(found.get("min-fresh"), 0),
+        stale_while_revalidate_s=_seconds(found.get("stale-while-revalidate"), 0),
+        stale_if_error_s=_seconds(found.get("stale-if-error"), 0),
     )
 
 

@@ -14,7 +14,8 @@ from agent_runtime.cache.entry import Entry
 class MemoryTier:
     """Answers in the process."""
 
-    def __init__(self, max_entries: int, max_bytes: int) -> None:
+    def __init__(self, max_entries: int, max_bytes: int, keep_stale_s: float = 0.0) -> None:
+        self._keep_stale_s = keep_stale_s
         least = max(max_bytes // max_entries, 1)
         self.evictions_total = 0
         self.bytes = 0
@@ -28,16 +29,16 @@ class MemoryTier:
         )
 
     def get(self, key: str, now_s: float) -> Entry | None:
-        """The answer unless its time is over."""
+        """The answer, fresh or still kept for callers who accept a stale one."""
         entry = self._moka.get(key)
-        if entry is not None and entry.expires_s <= now_s:
+        if entry is not None and entry.expires_s + self._keep_stale_s <= now_s:
             self._moka.remove(key)
             return None
         return entry
 
     def put(self, key: str, entry: Entry, now_s: float) -> None:
-        """Keep an answer until it expires or is worth less than others."""
-        life_s = entry.expires_s - now_s
+        """Keep an answer until nobody may get it any more or it is worth less than others."""
+        life_s = entry.expires_s + self._keep_stale_s - now_s
         if life_s > 0 and entry.size_bytes <= self._max_bytes:
             self.entries += 1
             self.bytes += entry.size_bytes

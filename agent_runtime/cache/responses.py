@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from agent_runtime.cache.control import CacheControl
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.purges import Purges
 from agent_runtime.cache.shared import SharedTier
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What is looked for, and what will do."""
+
+    key: str
+    tenant: str
+    control: CacheControl
+    stale_s: float = 0.0
+    """How stale an answer may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,8 @@ class Found:
     entry: Entry
     tier: str
     age_s: float
+    stale: bool = False
+    """Too old for the caller's other wishes, and served because it accepts a stale one."""
 
 
 class ResponseCache:
@@ -30,21 +44,22 @@ class ResponseCache:
         self.memory = memory
         self.shared = shared
         self.ttl_s = ttl_s
+        self.purges = Purges()
 
-    def lookup(self, key: str, control: CacheControl, now_s: float) -> Found | None:
+    def lookup(self, ask: Lookup, now_s: float) -> Found | None:
         """The process's answer; never waits."""
-        entry = self.memory.get(key, now_s)
-        return _accepted(entry, "l1", control, now_s) if entry is not None else None
+        entry = self.memory.get(ask.key, now_s)
+        return self._accepted(entry, "l1", ask, now_s) if entry is not None else None
 
-    async def lookup_shared(self, key: str, control: CacheControl, now_s: float) -> Found | None:
+    async def lookup_shared(self, ask: Lookup, now_s: float) -> Found | None:
         """Another agent's answer, promoted into the process."""
         if self.shared is None:
             return None
-        entry = await self.shared.get(key)
+        entry = await self.shared.get(ask.key)
         if entry is None:
             return None
-        self.memory.put(key, entry, now_s)
-        return _accepted(entry, "l2", control, now_s)
+        self.memory.put(ask.key, entry, now_s)
+        return self._accepted(entry, "l2", ask, now_s)
 
     async def drop(self, keys: Sequence[str]) -> None:
         """Forget answers in this process and in Redis."""
@@ -59,8 +74,10 @@ class ResponseCache:
         if self.shared is not None:
             self.shared.put(key, entry)
 
-
-def _accepted(entry: Entry, tier: str, control: CacheControl, now_s: float) -> Found | None:
-    """``age`` is never negative: the clock of the agent that stored the answer may be ahead."""
-    age_s = max(now_s - entry.stored_s, 0.0)
-    return Found(entry, tier, age_s) if control.accepts(age_s, entry.expires_s - now_s) else None
+    def _accepted(self, entry: Entry, tier: str, ask: Lookup, now_s: float) -> Found | None:
+        """``age`` is never negative: the clock of the agent that stored the answer may be ahead."""
+        if entry.stored_s <= self.purges.cut_s(ask.tenant, entry.model):
+            return None
+        age_s = max(now_s - entry.stored_s, 0.0)
+        staleness_s = ask.control.staleness_s(age_s, entry.expires_s - now_s)
+        return Found(entry, tier, age_s, stale=staleness_s > 0) if staleness_s <= ask.stale_s else None

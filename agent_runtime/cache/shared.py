@@ -26,7 +26,8 @@ GATHER_S = 0.02
 class SharedTier:
     """Answers in Redis."""
 
-    def __init__(self, link: RedisLink, namespace: str, pool: str) -> None:
+    def __init__(self, link: RedisLink, namespace: str, pool: str, keep_stale_s: float = 0.0) -> None:
+        self._keep_stale_s = keep_stale_s
         self._link = link
         self._namespace = namespace
         self._pool = pool
@@ -52,7 +53,7 @@ class SharedTier:
             return
         if key in self._pending:
             self._pending_bytes -= len(self._pending.pop(key)[0])
-        self._pending[key] = (packed, entry.expires_s)
+        self._pending[key] = (packed, entry.expires_s + self._keep_stale_s)
         self._pending_bytes += len(packed)
         while len(self._pending) > MAX_PENDING or self._pending_bytes > MAX_PENDING_BYTES:
             self._take_oldest()

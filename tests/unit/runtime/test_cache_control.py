@@ -18,6 +18,10 @@ from agent_runtime.cache.control import PLAIN, CacheControl, parse_cache_control
         ("max-age=-1", CacheControl(max_age_s=0)),
         ("max-age=5, max-age=9", CacheControl(max_age_s=5)),
         ("min-fresh=3", CacheControl(min_fresh_s=3)),
+        (
+            "stale-while-revalidate=5, stale-if-error=9",
+            CacheControl(stale_while_revalidate_s=5, stale_if_error_s=9),
+        ),
         ("fancy=1, no-cache", CacheControl(no_cache=True)),
         ('ext="a, no-store", no-cache', CacheControl(no_cache=True)),
     ],
@@ -42,7 +46,22 @@ def test_no_header_breaks_the_parser(header: str) -> None:
         (CacheControl(min_fresh_s=6), 1, 5, False),
     ],
 )
-def test_only_answers_the_caller_accepts_are_served(
+def test_only_answers_the_caller_accepts_are_fresh(
     control: CacheControl, age_s: float, left_s: float, accepted: bool
 ) -> None:
-    assert control.accepts(age_s, left_s) is accepted
+    assert (control.staleness_s(age_s, left_s) == 0) is accepted
+
+
+@pytest.mark.parametrize(
+    ("control", "age_s", "left_s", "staleness_s"),
+    [
+        (PLAIN, 70, -10, 10),
+        (CacheControl(max_age_s=20), 70, 5, 50),
+        (CacheControl(max_age_s=20), 70, -60, 60),
+        (CacheControl(min_fresh_s=30), 1, 10, 20),
+    ],
+)
+def test_staleness_is_the_longest_time_by_which_an_answer_is_too_old(
+    control: CacheControl, age_s: float, left_s: float, staleness_s: float
+) -> None:
+    assert control.staleness_s(age_s, left_s) == staleness_s
