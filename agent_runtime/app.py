@@ -247,14 +247,15 @@ def _make_paraphrases(
         )
     keywords = frozenset(word.lower() for word in wanted.keywords) if wanted.match == "DomainWeighted" else None
     precomputed = WordMatcher(keywords=keywords, max_entries=max(len(wanted.answers), 1))
-    for prepared in wanted.answers:
-        precomputed.add("", "", prepared.question, prepared.answer, expires_s=math.inf)
+    for number, prepared in enumerate(wanted.answers):
+        precomputed.add("", "", prepared.question, str(number), expires_s=math.inf)
     return Paraphrases(
         cache,
         learned=learned,
         embedder=embedder,
         matcher=WordMatcher(keywords=keywords, max_entries=wanted.max_entries),
         precomputed=precomputed,
+        answers=[prepared.answer for prepared in wanted.answers],
         instruments=instruments,
         chance=random.random,  # noqa: TID251
         unix_time=unix_time,

@@ -7,7 +7,7 @@ expiry, eviction and purge hold for both. Whatever fails here or takes too long 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,19 +53,21 @@ class Paraphrases:
         embedder: Embedder | None,
         matcher: WordMatcher,
         precomputed: WordMatcher,
+        answers: Sequence[str],
         instruments: Instruments,
         chance: Callable[[], float],
         unix_time: Callable[[], float],
     ) -> None:
         """With ``learned`` and ``embedder`` questions are compared by meaning, else by words with ``matcher``.
 
-        Keys of ``precomputed`` are the answers themselves.
+        Keys of ``precomputed`` are places in ``answers``.
         """
         self._cache = cache
         self._learned = learned
         self._embedder = embedder
         self._matcher = matcher
         self._precomputed = precomputed
+        self._answers = answers
         self._instruments = instruments
         self._chance = chance
         self._unix_time = unix_time
@@ -94,7 +96,7 @@ class Paraphrases:
         formatted = request.fields.get("response_format") is not None
         prepared = None if formatted else self._precomputed.find("", question.text, now_s=now_s)
         if prepared is not None:
-            return self._told("precomputed", _precomputed(prepared[0], request.model, now_s)), None
+            return self._told("precomputed", _precomputed(self._answers[int(prepared[0])], request.model, now_s)), None
         place = cache_key(request.tenant.encode() + b"\n" + scope, question.rest)
         consultation, key = None, None
         if self._learned is None:

@@ -162,11 +162,16 @@ async def test_a_wrong_statement_is_refused_with_the_field(encoder_dir, body):
 
 
 async def test_the_fuzzy_mode_and_precomputed_answers_need_no_model(tmp_path):
-    prepared = [{"question": "who made you", "answer": "A team of people."}]
+    answer = "A team of people."
+    prepared = [
+        {"question": "who made you", "answer": answer},
+        {"question": "where do you come from", "answer": answer},
+    ]
     async with running(tmp_path, match="Fuzzy", answers=prepared) as (model, client):
         await client.ask("how do i reset my old password")
         assert (await client.ask("how do i reset my old password please"))[0] == "semantic"
-        assert await client.ask("who made you?") == ("precomputed", "A team of people.")
+        for question in ("who made you?", "Where do you come from"):
+            assert await client.ask(question) == ("precomputed", answer)
         assert len(model.questions) == 1
 
 
