@@ -183,7 +183,7 @@ def _crd(
                 "plural": f"{singular}s",
                 "singular": singular,
                 "shortNames": [short],
-                "categories": ["agentpool", "all"],
+                "categories": ["all"],  # one named like a kind would hide it: kubectl describe agentpool NAME
             },
             "versions": [version],
         },
