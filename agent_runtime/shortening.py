@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_runtime.compression.compress import PROFILES, Compressed, Policy, compress
-from agent_runtime.compression.tokens import token_counter
+from agent_runtime.compression.tokens import TokenCounter, token_counter
 from agent_runtime.telemetry.instruments import Instruments
 from agentpool_api.money import usd_exact
 from agentpool_api.runtime_settings import Compression
@@ -34,8 +34,11 @@ class Shortened:
 class Shortening:
     """Compresses the prompts of one pool."""
 
-    def __init__(self, policy: Policy, cost_of_input: CostOfInput, instruments: Instruments) -> None:
+    def __init__(
+        self, policy: Policy, count: TokenCounter, cost_of_input: CostOfInput, instruments: Instruments
+    ) -> None:
         self._policy = policy
+        self._count = count
         self._cost_of_input = cost_of_input
         self._instruments = instruments
 
@@ -47,7 +50,7 @@ class Shortening:
         return Shortened(result.messages if result.removed else None, self._told(result, saved_nanousd))
 
     def _compress(self, fields: Mapping[str, Any]) -> Compressed:
-        return compress(fields, self._policy, token_counter())
+        return compress(fields, self._policy, self._count)
 
     def _saved_nanousd(self, model: str, result: Compressed) -> int | None:
         """Cost of the tokens left out; None without a price. Tiers of context length make it a difference."""
@@ -68,7 +71,7 @@ class Shortening:
 
 
 def make_shortening(settings: Compression, cost_of_input: CostOfInput, instruments: Instruments) -> Shortening | None:
-    """The compressor of a pool; None when its profile is None."""
+    """The compressor of a pool, its vocabulary loaded; None when its profile is None."""
     profile = PROFILES.get(settings.profile)
     if profile is None:
         return None
@@ -79,4 +82,4 @@ def make_shortening(settings: Compression, cost_of_input: CostOfInput, instrumen
         system_prompt=settings.system_prompt,
         with_tools=settings.with_tools,
     )
-    return Shortening(policy, cost_of_input, instruments)
+    return Shortening(policy, token_counter(), cost_of_input, instruments)

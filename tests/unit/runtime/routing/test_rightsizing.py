@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.routing.rightsizing import Candidate, Choice, Reason, Rules, Task, choose_model, misfit
+from agent_runtime.routing.rightsizing import Candidate, Choice, Reason, Rules, Task, Weights, choose_model, misfit
 
 LARGE = Candidate(
     model="large", cost_nanousd=30_000, accuracy=0.98, quality=0.95, response_ms=2000, context_tokens=128_000
@@ -75,6 +75,15 @@ def test_a_thousandfold_price_does_not_silence_quality_and_speed() -> None:
     dear = replace(LARGE, cost_nanousd=30_000_000, quality=1.0, response_ms=100)
     cheap = replace(SMALL, cost_nanousd=1)
     assert choose_model((dear, cheap), ORDINARY, Rules(), budget_left=None) == Choice("large", Reason.SCORE)
+
+
+def test_a_tie_goes_to_the_cheaper_model_then_to_the_name() -> None:
+    even = replace(LARGE, model="even", cost_nanousd=0, quality=0.0)
+    twin = replace(LARGE, model="best", cost_nanousd=10, quality=0.6)  # .5 × 1 for quality is .5 × 1 for cost
+    weights = Rules(weights=Weights(50, 50, 0))
+    assert choose_model((twin, even), ORDINARY, weights, budget_left=None) == Choice("even", Reason.SCORE)
+    same = [replace(LARGE, model=name) for name in ("b", "a")]
+    assert choose_model(same, ORDINARY, weights, budget_left=None) == Choice("a", Reason.SCORE)
 
 
 SHARE = st.floats(0, 1, allow_nan=False)
