@@ -18,6 +18,7 @@ from pathlib import Path
 from agent_runtime.accounting import Accounts
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
+from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.purges import Purger, Purges
 from agent_runtime.cache.responses import ResponseCache
@@ -118,6 +119,7 @@ class App:
             slots=slots,
             pipeline=pipeline,
             memory=self.cache.memory if self.cache is not None else None,
+            disk=self.cache.disk if self.cache is not None else None,
             paraphrases=self.paraphrases,
             upstream=self.upstream,
             link=self.link,
@@ -164,6 +166,9 @@ class App:
             self._run(self.cache.shared.write_forever(unix_time))
         if self.cache is not None and self.link is not None:
             self._run(self.purger.follow_forever())
+        if self.cache is not None and self.cache.disk is not None:
+            self._run(self.cache.disk.write_forever())
+            self._run(_clear_disk_with_purges(self.cache.disk, self.cache.purges))
         for problem in self.state.problems:
             log(logging.WARNING, "not ready", reason=problem.reason, field=problem.field, problem=problem.message)
         log(logging.INFO, "serving", host=self.process.host, port=self.server.port, slots=self.process.concurrency)
@@ -190,6 +195,8 @@ class App:
             await self.paraphrases.aclose()
         if self.cache is not None and self.cache.shared is not None:
             await self.cache.shared.flush(unix_time())
+        if self.cache is not None and self.cache.disk is not None:
+            await self.cache.disk.aclose()
         await self.pulse.leave()
         await self.upstream.aclose()
         if self.link is not None:
@@ -213,7 +220,17 @@ def _make_cache(settings: RuntimeSettings, process: Process, link: RedisLink | N
     keep_s = duration_s(cache.keep_stale)
     shared = SharedTier(link, process.namespace, process.pool, keep_s) if link is not None and cache.shared else None
     memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s)
-    return ResponseCache(memory, shared, duration_s(cache.ttl))
+    disk_bytes = size_bytes(cache.disk_size)
+    disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
+    return ResponseCache(memory, shared, duration_s(cache.ttl), disk)
+
+
+async def _clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:
+    """Purges live in the process and in Redis; the disk may outlive both, so it is emptied with each of them."""
+    while True:
+        await purges.news.wait()
+        purges.news.clear()
+        await disk.clear()
 
 
 def _make_paraphrases(
@@ -230,7 +247,8 @@ def _make_paraphrases(
     learned, embedder = None, None
     if wanted.match == "Learned":
         folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
-        try:  # numpy and onnxruntime take 20 MB: only for those who want them
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on matrices of 64 rows more threads only spin
+        try:  # numpy and onnxruntime are loaded only for those who want them
             from agent_runtime.semantic.embedder import Embedder, Encoder
             from agent_runtime.semantic.learned import LearnedCache
 

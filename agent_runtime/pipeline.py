@@ -30,7 +30,6 @@ from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage, estimate
 
-
 STALE_IF_ERROR = frozenset({500, 502, 503, 504})
 """Errors a stale answer may stand in for (RFC 5861 section 4)."""
 

@@ -48,7 +48,7 @@ class Told:
 
     model: str
     cache: str
-    """l1, l2, semantic, precomputed, coalesced, miss or bypass."""
+    """l1, l2, l3, semantic, precomputed, coalesced, miss or bypass."""
     stored: bool = False
     usage: Usage | None = None
     cost_nanousd: int | None = None

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.redis_wire import Address, parse_url
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import SECRETS_DIR, RuntimeSettings
+from agentpool_api.runtime_settings import CACHE_DIR, SECRETS_DIR, RuntimeSettings
 
 STANDALONE_POOL = "local"
 
@@ -41,6 +41,8 @@ class Process:
     drain_timeout_s: float
     """Longest time from SIGTERM to exit."""
     secrets_dir: Path
+    cache_dir: Path
+    """Where the disk tier of the cache lives."""
     host: str
     port: int
     log_format: str
@@ -72,6 +74,7 @@ def load_process(environ: Mapping[str, str]) -> Process:
         redis=_redis(environ.get("AGENTPOOL_REDIS_URL")),
         drain_timeout_s=_number(environ, "AGENTPOOL_DRAIN_TIMEOUT_S", 30, lowest=1, highest=86_400),
         secrets_dir=Path(environ.get("AGENTPOOL_SECRETS_DIR", SECRETS_DIR)),
+        cache_dir=Path(environ.get("AGENTPOOL_CACHE_DIR", CACHE_DIR)),
         host=environ.get("AGENTPOOL_HOST", "0.0.0.0" if in_cluster else "127.0.0.1"),
         port=int(_number(environ, "AGENTPOOL_PORT", 8080, lowest=0, highest=65_535, whole=True)),
         log_format=log_format,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent_runtime.budget.settlement import Settlement
+from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
@@ -31,6 +32,7 @@ class State:
         slots: Slots,
         pipeline: Pipeline,
         memory: MemoryTier | None,
+        disk: DiskTier | None,
         paraphrases: Paraphrases | None,
         upstream: Upstream,
         link: RedisLink | None,
@@ -46,6 +48,7 @@ class State:
         self._slots = slots
         self._pipeline = pipeline
         self._memory = memory
+        self._disk = disk
         self._paraphrases = paraphrases
         self._upstream = upstream
         self._link = link
@@ -113,6 +116,9 @@ class State:
             gauges.cache_entries.set(self._memory.entries)
             gauges.cache_bytes.set(self._memory.bytes)
             gauges.cache_evictions.set(self._memory.evictions_total)
+        if self._disk is not None:
+            gauges.cache_disk_bytes.set(self._disk.bytes)
+            gauges.cache_disk_rebuilds.set(self._disk.rebuilt_total)
         if self._paraphrases is not None:
             gauges.semantic_entries.set(self._paraphrases.entries)
             gauges.semantic_bytes.set(self._paraphrases.size_bytes)

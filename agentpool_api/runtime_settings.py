@@ -16,6 +16,7 @@ from agentpool_api.quantity import Duration, Size
 from agentpool_api.schema import ApiModel
 
 SECRETS_DIR = "/var/run/agentpool/secrets"
+CACHE_DIR = "/var/cache/agentpool"
 CONFIG_PATH = "/etc/agentpool/runtime.json"
 
 DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
@@ -142,6 +143,8 @@ class ResponseCache(ApiModel):
     """Most bytes in the process; what comes first counts."""
     shared: bool = True
     """Share answers among the pool's agents through Redis."""
+    disk_size: Size = "0"
+    """Most bytes of answers on the agent's disk (L3), where they outlive a restart of its container; 0 for none."""
     keep_stale: Duration = "1h"
     """How long after its `ttl` an answer is kept for callers who accept a stale one (`stale-while-revalidate`,
     `stale-if-error`)."""

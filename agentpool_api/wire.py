@@ -69,7 +69,7 @@ class UsageRecord(Record):
     cost_nanousd: Count
     saved_nanousd: Count = 0
     """What a cache hit would have cost."""
-    cache: Literal["", "l1", "l2", "semantic", "precomputed", "coalesced"] = ""
+    cache: Literal["", "l1", "l2", "l3", "semantic", "precomputed", "coalesced"] = ""
     priced: bool = True
     """False when no price is known for the model: the cost is then zero and the pool says so."""
     estimated: bool = False

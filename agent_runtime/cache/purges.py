@@ -25,6 +25,8 @@ class Purges:
 
     def __init__(self) -> None:
         self._cuts_s: dict[str, float] = {}
+        self.news = asyncio.Event()
+        """Set with every new purge."""
 
     def cut_s(self, tenant: str, model: str) -> float:
         """Answers stored up to this Unix second may not be served; 0 when nothing was purged."""
@@ -34,7 +36,9 @@ class Purges:
 
     def add(self, scope: str, cut_s: float) -> None:
         """Take a purge in; an older one than is known changes nothing."""
-        self._cuts_s[scope] = max(cut_s, self._cuts_s.get(scope, 0.0))
+        if cut_s > self._cuts_s.get(scope, 0.0):
+            self._cuts_s[scope] = cut_s
+            self.news.set()
 
     def merge(self, known: Mapping[str, str]) -> None:
         """Take in what Redis holds; what is no number is left out."""

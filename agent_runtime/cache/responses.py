@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_runtime.cache.control import CacheControl
+from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.purges import Purges
@@ -40,7 +41,10 @@ class Found:
 class ResponseCache:
     """The tiers of the response cache, fastest first."""
 
-    def __init__(self, memory: MemoryTier, shared: SharedTier | None, ttl_s: float) -> None:
+    def __init__(
+        self, memory: MemoryTier, shared: SharedTier | None, ttl_s: float, disk: DiskTier | None = None
+    ) -> None:
+        self.disk = disk
         self.memory = memory
         self.shared = shared
         self.ttl_s = ttl_s
@@ -52,14 +56,18 @@ class ResponseCache:
         return self._accepted(entry, "l1", ask, now_s) if entry is not None else None
 
     async def lookup_shared(self, ask: Lookup, now_s: float) -> Found | None:
-        """Another agent's answer, promoted into the process."""
-        if self.shared is None:
-            return None
-        entry = await self.shared.get(ask.key)
-        if entry is None:
-            return None
-        self.memory.put(ask.key, entry, now_s)
-        return self._accepted(entry, "l2", ask, now_s)
+        """An answer from Redis or from this agent's disk, promoted into the tiers before it."""
+        entry = await self.shared.get(ask.key) if self.shared is not None else None
+        if entry is not None and (found := self._accepted(entry, "l2", ask, now_s)) is not None:
+            self.memory.put(ask.key, entry, now_s)
+            return found
+        entry = await self.disk.get(ask.key) if self.disk is not None else None
+        if entry is not None and (found := self._accepted(entry, "l3", ask, now_s)) is not None:
+            self.memory.put(ask.key, entry, now_s)
+            if self.shared is not None:
+                self.shared.put(ask.key, entry)
+            return found
+        return None
 
     async def drop(self, keys: Sequence[str]) -> None:
         """Forget answers in this process and in Redis."""
@@ -67,12 +75,16 @@ class ResponseCache:
             self.memory.remove(key)
         if self.shared is not None and keys:
             await self.shared.drop(keys)
+        if self.disk is not None and keys:
+            await self.disk.drop(keys)
 
     def store(self, key: str, entry: Entry, now_s: float) -> None:
         """Keep an answer in every tier."""
         self.memory.put(key, entry, now_s)
         if self.shared is not None:
             self.shared.put(key, entry)
+        if self.disk is not None:
+            self.disk.put(key, entry)
 
     def _accepted(self, entry: Entry, tier: str, ask: Lookup, now_s: float) -> Found | None:
         """``age`` is never negative: the clock of the agent that stored the answer may be ahead."""

@@ -54,7 +54,7 @@ def told_headers(told: Told) -> Headers:
 
 def _cache_status(told: Told) -> bytes:
     match told.cache:
-        case "l1" | "l2" | "semantic" | "precomputed":
+        case "l1" | "l2" | "l3" | "semantic" | "precomputed":
             return b"agentpool; hit; ttl=%d; detail=%s" % (int(told.life_left_s), told.cache.encode())
         case "coalesced":
             return b"agentpool; fwd=miss; collapsed"

@@ -51,7 +51,7 @@ class Instruments:
         )
         self._cache = Counter(
             P + "cache_requests",
-            "Requests by what the cache did: l1, l2, semantic, precomputed, coalesced, miss, bypass.",
+            "Requests by what the cache did: l1, l2, l3, semantic, precomputed, coalesced, miss, bypass.",
             ["result"],
             registry=registry,
         )
@@ -70,6 +70,10 @@ class Instruments:
         )
         self.cache_entries = Gauge(P + "cache_entries", "Answers held in the process.", registry=registry)
         self.cache_bytes = Gauge(P + "cache_bytes", "Bytes of the answers held in the process.", registry=registry)
+        self.cache_disk_bytes = Gauge(P + "cache_disk_bytes", "Bytes of the answers on disk.", registry=registry)
+        self.cache_disk_rebuilds = Gauge(
+            P + "cache_disk_rebuilds", "Times the disk cache was damaged and made anew.", registry=registry
+        )
         self.cache_evictions = Gauge(
             P + "cache_evicted_answers", "Answers evicted for room since the start.", registry=registry
         )
