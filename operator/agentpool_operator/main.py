@@ -171,7 +171,7 @@ async def pulse_for_ever(context: Context, queue: WorkQueue[ObjectKey]) -> None:
         next_s = max(next_s + context.settings.period_s, loop.time())
         await asyncio.sleep(next_s - loop.time())
         for key in await pulse(context):
-            queue.add(key)
+            queue.add_routinely(key)
         metrics.QUEUE_DEPTH.set(len(queue))
 
 

@@ -61,6 +61,11 @@ class WorkQueue(Generic[Key]):
             self._order.append(key)
             self._ready.set()
 
+    def add_routinely(self, key: Key) -> None:
+        """Ask for a pass in the course of time: one that failed waits for its retry, which news would not."""
+        if key not in self._failures:
+            self.add(key)
+
     def add_after(self, key: Key, delay_s: float) -> None:
         """Ask for a pass later. The earlier of two such wishes holds."""
         loop = asyncio.get_running_loop()

@@ -106,7 +106,9 @@ def _translated(error: ApiError) -> Exception:
         return _ExistsError()
     if status.code == 404 or (status.code == 403 and "being terminated" in (status.message or "")):
         return ClusterUnavailableError(f"gone meanwhile: {status.message}")
-    if status.code in (400, 403, 422):
+    # A value of the wrong form in free-form parts, such as a quantity, is answered as an internal error.
+    unconvertible = status.code == 500 and "convert" in (status.message or "")
+    if status.code in (400, 403, 422) or unconvertible:
         return ManifestRefusedError("ManifestRefused", str(status.message))
     return ClusterUnavailableError(str(status.message))
 

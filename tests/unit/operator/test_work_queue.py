@@ -82,6 +82,25 @@ async def test_a_failing_key_comes_back_and_does_not_hold_up_others():
         await until(lambda: tried["bad"] >= 2)
 
 
+async def test_what_failed_is_not_tried_again_by_routine_but_by_news():
+    tried = 0
+
+    async def work(key):
+        nonlocal tried
+        tried += 1
+        raise ClusterUnavailableError("no answer")
+
+    queue = WorkQueue(work, lambda: 0.999)
+    queue.add("a")
+    async with running(queue):
+        await until(lambda: tried == 1)
+        queue.add_routinely("a")
+        await asyncio.sleep(0.01)
+        assert tried == 1
+        queue.add("a")
+        await until(lambda: tried == 2)
+
+
 async def test_the_earlier_of_two_wishes_holds():
     passes = []
 

@@ -1,0 +1,231 @@
+"""A budget on a real API server and a real Redis: what it counts, does and undoes."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+
+from agentpool_api import keys
+from tests.api.pools import Budget, Pool
+from tests.api.support import Cluster, Operator, Redis, now_s, until
+
+USD = 1_000_000_000
+
+
+@pytest.fixture
+def budget(cluster: Cluster, namespace: str) -> Budget:
+    return Budget(cluster, namespace)
+
+
+@pytest.fixture
+def spend(redis_server: Redis, namespace: str):
+    """Spend US dollars on tokens, as the runtimes write it down; returns when."""
+
+    def spend(usd: float, pool: str = "research") -> float:
+        field = f"{keys.spend_bucket(now_s())}:tokens"
+        redis_server.client.hincrby(keys.spend(namespace, pool), field, round(usd * USD))
+        return time.monotonic()
+
+    return spend
+
+
+def test_a_crossed_limit_is_told_and_acted_upon_in_seconds_and_undone(
+    operator: Operator, pool: Pool, budget: Budget, agents, spend
+):
+    pool.apply().wait_ready()
+    budget.apply(limits={"daily": "10"})
+    budget.wait_level("Normal")
+
+    began = spend(9.6)
+    budget.wait_condition("ScaleDown", "True", "ThresholdReached")
+    assert time.monotonic() - began < 3
+    pool.wait_replicas(1, 1)
+    assert pool.condition("BudgetLimited") == ("True", "ScaleDown")
+
+    began = spend(0.5)
+    budget.wait_condition("EmergencyShutdown", "True", "ThresholdReached")
+    assert time.monotonic() - began < 3
+    pool.wait_replicas(0, 0)
+    assert time.monotonic() - began < 10
+    pool.wait_condition("Ready", "True", "ScaledToZero")
+    assert budget.condition("WithinBudget") == ("False", "LimitReached")
+
+    budget.apply(limits={"daily": "100"})
+    budget.wait_level("Normal")
+    pool.wait_replicas(1, 2)
+    pool.wait_condition("BudgetLimited", "False", "WithinBudget")
+
+    alerts = [e for e in budget.events() if e["reason"] == "BudgetAlert"]
+    assert sorted(int(e["note"].split()[0]) for e in alerts) == [50, 80, 90, 100]
+    assert [d["reason"] for d in pool.status["decisions"]][1:3] == ["BudgetCeiling", "BudgetCeiling"]
+
+
+def test_what_a_budget_takes_depends_on_the_priority(operator, cluster, namespace, budget: Budget, spend):
+    pools = {
+        priority: Pool(cluster, namespace, priority.lower()).apply(priorityClass=priority)
+        for priority in ("Critical", "Standard", "Deferrable", "NonEssential")
+    }
+    for pool in pools.values():
+        pool.wait_ready()
+    budget.apply(limits={"monthly": "10"})
+    spend(9.6, "critical")
+    budget.wait_level("ScaleDown")
+    pools["Standard"].wait_replicas(1, 1)
+    pools["Deferrable"].wait_replicas(1, 1)
+    pools["NonEssential"].wait_replicas(0, 0)
+    assert pools["Critical"].replicas() == (1, 2)
+    spend(1, "standard")
+    for pool in pools.values():
+        pool.wait_replicas(0, 0)
+
+
+def test_agents_time_is_charged_by_capacity_type_exactly_once(start, pool: Pool, budget, redis_server, namespace):
+    operator = start()
+    pool.apply(cost={"onDemandPerHour": "3600", "spotPerHour": "360"}).wait_ready()
+    until(lambda: pool.status["readyAgents"] == 3, "all agents")
+    hash_ = keys.spend(namespace, "research")
+
+    def spent() -> float:
+        return sum(int(value) for name, value in redis_server.client.hgetall(hash_).items()) / USD
+
+    until(lambda: spent() > 0, "a charge")
+    begin, at = spent(), time.monotonic()
+    time.sleep(4)
+    # 1 on demand for 1 USD/s, 2 on spot for 0.1 USD/s
+    rate = (spent() - begin) / (time.monotonic() - at)
+    assert 0.5 < rate < 2.0
+
+    operator.process.kill()
+    operator.process.wait()
+    down = spent()
+    time.sleep(3)
+    assert spent() == down
+    start()
+    ages = [now_s() - p for p in pod_starts(pool)]
+    until(lambda: spent() > down + 2, "what passed meanwhile")
+    ages = [now_s() - p for p in pod_starts(pool)]
+    most = ages[0] * 1 + sum(ages[1:]) * 0.1
+    assert spent() <= most + 2.5
+
+
+def pod_starts(pool: Pool) -> list[float]:
+    """Unix seconds at which the pods began, on demand first."""
+    from datetime import datetime
+
+    pods = pool.cluster.items(f"/api/v1/namespaces/{pool.namespace}/pods")
+    pods.sort(key=lambda p: p["metadata"]["labels"]["agentpool.dev/capacity-type"])
+    return [datetime.fromisoformat(p["status"]["startTime"].replace("Z", "+00:00")).timestamp() for p in pods]
+
+
+def test_a_budget_that_selects_nothing_says_so(operator: Operator, budget: Budget, pool: Pool):
+    budget.apply(limits={"daily": "10"})
+    budget.wait_condition("Ready", "False", "NoPoolsSelected")
+    assert budget.status["pools"] == 0
+    pool.apply()
+    budget.wait_condition("Ready", "True", "PoolsSelected")
+
+
+def test_overlapping_budgets_all_apply_and_the_tightest_wins(operator, pool: Pool, cluster, namespace, spend):
+    pool.apply().wait_ready()
+    wide, tight = Budget(cluster, namespace, "wide"), Budget(cluster, namespace, "tight")
+    wide.apply(limits={"daily": "1000"}, selector={})
+    tight.apply(limits={"daily": "10"})
+    spend(11)
+    tight.wait_level("EmergencyShutdown")
+    wide.wait_level("Normal")
+    pool.wait_replicas(0, 0)
+    cluster.delete(tight.path)
+    pool.wait_replicas(1, 2)
+
+
+def test_redis_that_freezes_holds_levels_and_sizes_and_recovers(
+    operator: Operator, pool: Pool, budget: Budget, redis_server: Redis, agents, spend
+):
+    pool.apply().wait_ready()
+    budget.apply(limits={"daily": "10"})
+    spend(9.6)
+    budget.wait_level("ScaleDown")
+    pool.wait_replicas(1, 1)
+    redis_server.freeze()
+    try:
+        budget.wait_condition("LedgerAvailable", "False", "RedisUnavailable")
+        pool.wait_condition("MetricsAvailable", "False", "RedisUnavailable")
+        # Passes go on: a change of the spec is still taken in.
+        pool.apply(maxAgents=19)
+        until(lambda: pool.status["observedGeneration"] == pool.body["metadata"]["generation"], "the new spec", 5)
+        assert (budget.status["level"], pool.replicas()) == ("ScaleDown", (1, 1))
+    finally:
+        redis_server.thaw()
+    budget.wait_condition("LedgerAvailable", "True", "LedgerReadable")
+    pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
+    assert budget.status["level"] == "ScaleDown"
+
+
+def test_redis_that_loses_its_data_is_restored_from_the_status(
+    operator: Operator, pool: Pool, budget: Budget, redis_server: Redis, spend
+):
+    pool.apply().wait_ready()
+    budget.apply(limits={"daily": "10"})
+    spend(9.6)
+    budget.wait_level("ScaleDown")
+    redis_server.kill()
+    budget.wait_condition("LedgerAvailable", "False", "RedisUnavailable")
+    redis_server.start()
+    budget.wait_condition("LedgerAvailable", "True", "RestoredFromStatus")
+    assert budget.status["level"] == "ScaleDown"
+    assert float(budget.status["windows"][0]["spent"]) >= 9.6
+    spend(0.5)
+    budget.wait_level("EmergencyShutdown")
+
+
+def test_a_deleted_pool_does_not_free_what_it_spent(operator, pool: Pool, cluster, namespace, budget: Budget, spend):
+    other = Pool(cluster, namespace, "other").apply()
+    pool.apply().wait_ready()
+    budget.apply(limits={"daily": "10"})
+    spend(9.6)
+    budget.wait_level("ScaleDown")
+    cluster.delete(pool.path)
+    until(lambda: budget.status["pools"] == 1, "the pool to be gone")
+    time.sleep(4)
+    assert budget.status["level"] == "ScaleDown"
+    spend(0.5, "other")
+    budget.wait_level("EmergencyShutdown")
+    assert other.condition("BudgetLimited") == ("True", "EmergencyShutdown")
+
+
+def test_another_selector_counts_anew(operator: Operator, pool: Pool, budget: Budget, spend):
+    pool.apply().wait_ready()
+    budget.apply(limits={"daily": "10"})
+    spend(11)
+    budget.wait_level("EmergencyShutdown")
+    budget.apply(limits={"daily": "10"}, selector={"matchLabels": {"team": "b"}})
+    budget.wait_level("Normal")
+    pool.wait_replicas(1, 2)
+
+
+def test_money_that_moves_slowly_is_not_written_every_pulse(start, pool: Pool, budget: Budget, cluster, user, spend):
+    start(AGENTPOOL_PERIOD="0.5s")
+    pool.apply(cost={"onDemandPerHour": "0.01", "spotPerHour": "0.01"}).wait_ready()
+    budget.apply(limits={"monthly": "1000000"})
+    budget.wait_condition("Ready", "True", "PoolsSelected")
+    time.sleep(3)
+    before = len([w for w in cluster.writes(user) if "costbudgets" in w])
+    for _ in range(10):
+        spend(0.01)
+        time.sleep(0.5)
+    assert len([w for w in cluster.writes(user) if "costbudgets" in w]) == before
+
+
+def test_events_of_a_budget_are_told_once(operator: Operator, pool: Pool, budget: Budget, spend):
+    pool.apply().wait_ready()
+    budget.apply(limits={"daily": "10"})
+    budget.wait_level("Normal")
+    for usd in (5.1, 3.0, 1.0):
+        spend(usd)
+        time.sleep(2.5)
+    notes = [e["note"] for e in budget.events() if e["reason"] == "BudgetAlert"]
+    percents = sorted(int(note.split()[0]) for note in notes)
+    assert percents == [50, 80, 90]
+    assert all(a < b for a, b in pairwise(percents))
