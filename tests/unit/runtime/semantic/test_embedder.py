@@ -98,9 +98,12 @@ async def test_who_leaves_early_disturbs_nobody(embedder, counting):
     leaving = asyncio.create_task(embedder.embed("leaving"))
     staying = asyncio.create_task(embedder.embed("staying"))
     await asyncio.sleep(0.02)
+    unexpected = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
     leaving.cancel()
     counting.go.set()
     assert (await staying)[0] == 7
+    assert unexpected == []
 
 
 def test_the_real_encoder_gives_unit_vectors_in_the_order_of_the_texts(encoder_dir):

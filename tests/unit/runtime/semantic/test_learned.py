@@ -83,6 +83,27 @@ def test_answers_of_questions_that_look_alike_but_differ_stop_the_hits():
     assert ask(held).key is None
 
 
+def test_votes_that_true_calls_prove_wrong_raise_the_risk_of_all():
+    chance = np.random.default_rng(3)
+
+    def subject() -> np.ndarray:
+        vector = chance.normal(size=384)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+    def twice_known(held: LearnedCache, name: str) -> np.ndarray:
+        vector = subject()
+        for number in range(2):
+            teach(held, name, key=f"{name}{number}", vector=vector)
+        return vector
+
+    held = cache()
+    assert ask(held, vector=twice_known(held, "fresh")).outcome == "hit"
+    for number in range(60):
+        vector = twice_known(held, f"subject {number}")
+        teach(held, f"something else {number}", key=f"third {number}", vector=vector)
+    assert ask(held, vector=twice_known(held, "fresh again")).outcome == "risky"
+
+
 def test_an_expired_answer_is_neither_served_nor_kept():
     held = cache()
     for key in ("first", "second"):

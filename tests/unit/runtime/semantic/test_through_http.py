@@ -135,6 +135,17 @@ async def test_what_may_change_the_answer_is_asked_upstream(encoder_dir, fields)
         assert (await client.ask("how can i reset my password please", **fields))[0] in ("miss", "bypass")
 
 
+async def test_a_sample_is_repeated_only_for_exactly_the_same_request(encoder_dir):
+    """Who sends max-age accepts a stored sample of the same request, not of another."""
+    async with running(encoder_dir) as (_, client):
+        await taught(client)
+        client.session.headers["Cache-Control"] = "max-age=100"
+        for question in ("how do i reset my password", "please can you reset my password"):
+            assert (await client.ask(question, temperature=0.7))[0] == "miss"
+        assert (await client.ask("how can i reset my password please", temperature=0.7))[0] == "miss"
+        assert (await client.ask("how can i reset my password please"))[0] == "semantic"
+
+
 async def test_no_cache_asks_the_model(encoder_dir):
     async with running(encoder_dir) as (_, client):
         await taught(client)

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent_runtime.semantic.risk import HIGHEST_RISK, SAFETY, RiskBudget, RiskModel, highest_risk
@@ -25,6 +25,10 @@ def test_the_nearest_answer_wins_and_names_its_supporters():
     found = voted([0.9, 0.8, 0.4], [1, 2, 1])
     assert (found.answer, found.supporters) == (1, (0, 2))
     assert found.similarity == pytest.approx(0.9)
+
+
+def test_two_answers_equally_near_leave_no_margin():
+    assert voted([0.9, 0.9], [1, 2]).margin == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,7 @@ def test_an_answer_that_was_wrong_is_riskier_than_others_until_it_is_forgotten()
     assert model.risk(0.6, 7) == model.risk(0.6, 8)
 
 
+@example([0.0, 0.0625, 0.0625], 0.05)  # equal risks
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.sampled_from([0.001, 0.01, 0.05]))
 def test_what_is_served_up_to_the_cut_stays_below_the_budget_on_average(risks, delta):
     cut = highest_risk(np.array(risks), delta)
