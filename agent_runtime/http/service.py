@@ -15,6 +15,7 @@ from agent_runtime.cache.control import PLAIN, parse_cache_control
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.purges import Purger
 from agent_runtime.errors import ApiError
+from agent_runtime.http.batch import answer_batch, parse_batch
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.replies import EVENTS, JSON, NO_STORE, Headers, error_headers, told_headers
 from agent_runtime.pipeline import Pipeline, Reply
@@ -39,6 +40,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 FORGET = "/v1/cache/forget"
 PURGE = "/v1/cache/purge"
+BATCH = "/v1/batch"
 OPERATIONS = {"/v1/chat/completions": CHAT, "/v1/embeddings": EMBEDDINGS}
 FORWARDED = {b"traceparent": "traceparent", b"tracestate": "tracestate", b"baggage": "baggage"}
 """W3C trace context: the only headers of a caller that an endpoint gets."""
@@ -92,10 +94,13 @@ class Service:
             await self._forget(scope, receive, send)
         elif scope["path"] == PURGE and scope["method"] == "POST":
             await self._purge(scope, receive, send)
-        elif operation is not None and scope["method"] == "POST":
+        elif (operation is not None or scope["path"] == BATCH) and scope["method"] == "POST":
             self.active += 1
             try:
-                await self._operate(operation, scope, receive, send)
+                if operation is None:
+                    await self._batch(scope, receive, send)
+                else:
+                    await self._operate(operation, scope, receive, send)
             finally:
                 self.active -= 1
                 if self.active == 0:
@@ -239,6 +244,19 @@ class Service:
         except ApiError as error:
             await _send_error(send, error, [])
 
+    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer many requests; each is counted, booked and refused on its own."""
+        sent = dict(scope["headers"])
+        try:
+            if self._state.draining:
+                raise _leaving()
+            self._tenant(sent.get(b"authorization", b""))
+            items = parse_batch(await self._body(receive, sent.get(b"content-length", b"")), OPERATIONS)
+        except ApiError as error:
+            await _send_error(send, error, [])
+            return
+        await _send(send, 200, [JSON, NO_STORE], await answer_batch(self, scope, items))
+
     async def _purge(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make every agent of the pool forget the caller's answers, of one model or all."""
         sent = dict(scope["headers"])
@@ -256,7 +274,7 @@ class Service:
         """Health, metrics and the list of models; GET and HEAD only."""
         path: str = scope["path"]
         try:
-            if path in OPERATIONS or path in (FORGET, PURGE):
+            if path in OPERATIONS or path in (FORGET, PURGE, BATCH):
                 raise ApiError(405, "method_not_allowed", f"{path} answers to POST only")
             known = path in ("/healthz", "/readyz", "/metrics", "/v1/models") or path.startswith("/v1/models/")
             if not known:
