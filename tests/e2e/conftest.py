@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
-from itertools import count
 
 import pytest
 
@@ -18,8 +18,6 @@ CLUSTER = "e2e"
 SPEED = 10.0
 """The simulated endpoint answers so many times faster than a model would."""
 
-_numbers = count(1)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bringing the node up is not part of a test's time."""
@@ -31,25 +29,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def kubectl() -> Iterator[Kubectl]:
     """kubectl of a node that runs the release and, in a namespace of its own, the simulated endpoint."""
+    take_down()  # what a killed run may have left
     try:
         kubectl, images = bring_up_cluster(CLUSTER)
         install_release(kubectl, images)
-        kubectl("create", "namespace", MODELS)
+        kubectl.apply(MODELS, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MODELS}})
         kubectl.apply(MODELS, *example("model-secret.yaml"), *simulation(kubectl, SPEED))
         kubectl("rollout", "status", "deployment/simulated-model", "--namespace", MODELS, "--timeout=60s")
         yield kubectl
     except ClusterError as error:
         pytest.fail(str(error), pytrace=False)
     finally:
-        if has_kind():
-            kind_down(CLUSTER)
-        Node(state_dir(CLUSTER)).down()
+        take_down()
+
+
+def take_down() -> None:
+    """Remove the session's cluster; fine when there is none."""
+    if has_kind():
+        kind_down(CLUSTER)
+    Node(state_dir(CLUSTER)).down()
 
 
 @pytest.fixture
 def place(kubectl: Kubectl) -> Iterator[Place]:
     """A namespace of the test's own, with the Secret of the model endpoint."""
-    place = Place(kubectl, f"test-{next(_numbers)}")
+    place = Place(kubectl, f"test-{secrets.token_hex(3)}")
     kubectl("create", "namespace", place.namespace)
     place.apply(*example("model-secret.yaml"))
     yield place

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import openai
@@ -70,6 +71,10 @@ class Place:
         """One window of a budget's status; {} while there is none."""
         windows = self.get("costbudget", budget).get("status", {}).get("windows", [])
         return next((window for window in windows if window["name"] == name), {})
+
+    def tokens_usd(self, budget: str) -> Decimal:
+        """What the budget's pools have spent on tokens today."""
+        return Decimal(self.window(budget).get("tokens", "0"))
 
     def openai(self, pool: str = "assistants", key: str | None = None) -> openai.OpenAI:
         """A client of the pool's Service, with the key the operator made unless another is given."""

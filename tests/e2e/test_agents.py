@@ -57,9 +57,10 @@ def test_callers_get_answers_and_streams_and_repeated_questions_come_from_the_ca
     assert text.split() == ["lorem"] * 40
     question = {"model": "small-model", "max_tokens": 5, "messages": [{"role": "user", "content": "again"}]}
     create: Any = client.chat.completions.with_raw_response.create
-    results = [create(**question).headers["x-agentpool-cache"] for _ in range(8)]
-    assert results[0] == "miss"
-    assert set(results[1:]) <= {"l1", "l2"}
+    assert create(**question).headers["x-agentpool-cache"] == "miss"
+    time.sleep(1)  # an answer goes to the shared cache after its caller has it
+    results = {create(**question).headers["x-agentpool-cache"] for _ in range(12)}
+    assert results <= {"l1", "l2"}
     assert "l2" in results, "what one agent stored, another serves"
     assert [model.id for model in client.models.list()] == ["small-model"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from decimal import Decimal
+from typing import Any
 
 from tests.e2e.place import Manifest, Place, ask, eventually, pool
 
@@ -22,8 +23,9 @@ def set_limit(place: Place, daily: str) -> None:
     place("patch", "costbudget", "b", "--type=merge", f"--patch={patch}")
 
 
-def expensive_pool(**spec: object) -> Manifest:
-    manifest = pool(**{"minAgents": 1, "replicas": 3, **spec})
+def expensive_pool(**spec: Any) -> Manifest:
+    settings: dict[str, Any] = {"minAgents": 1, "replicas": 3} | spec
+    manifest = pool(**settings)
     manifest["spec"]["runtime"]["models"][0]["price"] = PRICE
     return manifest
 
@@ -38,7 +40,7 @@ def test_a_budget_scales_down_is_raised_shuts_down_and_recovers(place: Place) ->
     client = place.openai()
     for number in range(7):
         ask(client, f"question {number}", tokens=100)
-    eventually("seventy cents in the status", lambda: place.window("b").get("tokens") == "0.70")
+    eventually("seventy cents in the status", lambda: place.tokens_usd("b") == Decimal("0.70"))
     assert not is_in_force(place, "ScaleDown")
     ask(client, "the question that crosses the threshold", tokens=100)
     crossed_s = time.monotonic()
@@ -74,7 +76,7 @@ def test_each_alert_is_an_event_once(place: Place) -> None:
     client = place.openai()
     for number in range(6):
         ask(client, f"question {number}", tokens=100)
-    eventually("sixty cents", lambda: place.window("b").get("tokens") == "0.60")
+    eventually("sixty cents", lambda: place.tokens_usd("b") == Decimal("0.60"))
     time.sleep(4)  # two more passes of the operator
     alerts = [event for event in place.events() if event["reason"] == "BudgetAlert"]
     assert [(event["message"][:4], event.get("series")) for event in alerts] == [("50 %", None)]
@@ -85,7 +87,7 @@ def test_a_budget_that_selects_nothing_says_so(place: Place) -> None:
     manifest["spec"]["selector"] = {"matchLabels": {"team": "nobody"}}
     place.apply(manifest)
     place.wait("costbudget", "b", "Ready=False", 10)
-    assert place.condition("costbudget", "b", "Ready")["reason"] == "NoPoolSelected"
+    assert place.condition("costbudget", "b", "Ready")["reason"] == "NoPoolsSelected"
 
 
 def test_agents_time_costs_money_too(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from decimal import Decimal
 
 import openai
 import pytest
@@ -79,7 +80,7 @@ def test_redis_lost_with_its_data_comes_back_and_what_was_spent_is_restored(plac
     client = place.openai()
     for number in range(5):
         ask(client, f"question {number}", tokens=100)
-    eventually("fifty cents", lambda: place.window("b").get("tokens") == "0.50")
+    eventually("fifty cents", lambda: place.tokens_usd("b") == Decimal("0.50"))
     place.kubectl(
         *("delete", "pod", "--selector", "app.kubernetes.io/component=redis", "--namespace", RELEASE_NAMESPACE),
         *("--grace-period=0", "--force"),
@@ -94,7 +95,7 @@ def test_redis_lost_with_its_data_comes_back_and_what_was_spent_is_restored(plac
     )
     assert len(place.pods()) == 2, "replicas hold"
     ask(client, "one question more", tokens=100)
-    eventually("sixty cents and the little one", lambda: float(place.window("b")["tokens"]) >= 0.60)
+    eventually("sixty cents and the little one", lambda: place.tokens_usd("b") >= Decimal("0.60"))
 
 
 def test_a_killed_operator_is_replaced_and_goes_on(place: Place) -> None:
@@ -129,5 +130,5 @@ def test_a_killed_agent_costs_its_callers_at_most_a_clean_error_and_no_spend_is_
     assert seen.count("answered") >= 20, seen
     assert set(seen) <= {"answered", "APIConnectionError", "InternalServerError"}
     eventually("two agents again", lambda: len(place.pods()) == 2)
-    counted = 0.4 * seen.count("answered")
-    eventually("every answer in the books", lambda: float(place.window("b")["tokens"]) >= counted - 8 * 0.4)
+    counted = Decimal("0.4") * seen.count("answered")
+    eventually("every answer in the books", lambda: place.tokens_usd("b") >= counted)
