@@ -164,6 +164,7 @@ class App:
             self._run(self.settlement.settle_forever())
         if self.cache is not None and self.cache.shared is not None:
             self._run(self.cache.shared.write_forever(unix_time))
+            self._run(self.cache.shared.renew_forever())
         if self.cache is not None and self.link is not None:
             self._run(self.purger.follow_forever())
         if self.cache is not None and self.cache.disk is not None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from agent_runtime.accounting import Accounts
 from agent_runtime.cache.control import CacheControl
 from agent_runtime.cache.entry import Entry
-from agent_runtime.cache.flights import Caller, Flight
+from agent_runtime.cache.flights import Caller, Flight, Part
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.responses import Found, Lookup, ResponseCache
+from agent_runtime.cache.shared import Turn
 from agent_runtime.errors import ApiError
 from agent_runtime.models.answers import NotJson, read_answer
 from agent_runtime.models.assembly import stream_of, whole_answer
@@ -29,6 +30,12 @@ from agent_runtime.sizing import Sizing
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage, estimate
+
+FOLLOW_EVERY_S = 0.02
+"""How often an agent looks whether another one has finished the same answer."""
+
+LONGEST_FOLLOWING_S = 60.0
+"""After that an agent makes the answer itself."""
 
 STALE_IF_ERROR = frozenset({500, 502, 503, 504})
 """Errors a stale answer may stand in for (RFC 5861 section 4)."""
@@ -46,13 +53,25 @@ class Reply:
 class _Work:
     """One request that holds a slot while its endpoint works."""
 
-    __slots__ = ("asked", "began_s", "endpoint", "flight", "key", "request", "shortened", "upstream_s", "waited_s")
+    __slots__ = (
+        "asked",
+        "began_s",
+        "endpoint",
+        "flight",
+        "key",
+        "leased",
+        "request",
+        "shortened",
+        "upstream_s",
+        "waited_s",
+    )
 
     def __init__(self, request: Request, endpoint: Endpoint, key: str | None, flight: Flight | None) -> None:
         self.request = request
         self.endpoint = endpoint
         self.key = key
         self.flight = flight
+        self.leased = False
         self.asked: Asked | None = None
         self.shortened: Shortened | None = None
         self.waited_s = 0.0
@@ -114,10 +133,10 @@ class Pipeline:
         if control.may_read:
             ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
             found = cache.lookup(ask, self._unix_time())
-            if found is not None:
+            if found is not None and (body := self._in_form(request, found.entry)) is not None:
                 if found.stale:
                     self._revalidate(cache, request, endpoint, key)
-                return self._hit(request, found)
+                return self._hit(request, found, body)
         try:
             return await self._make(cache, request, endpoint, key, caller)
         except ApiError as error:
@@ -126,9 +145,9 @@ class Pipeline:
             ask = Lookup(key, request.tenant, control, control.stale_if_error_s)
             now_s = self._unix_time()
             found = cache.lookup(ask, now_s) or await cache.lookup_shared(ask, now_s)
-            if found is None:
+            if found is None or (body := self._in_form(request, found.entry)) is None:
                 raise
-            return self._hit(request, found)
+            return self._hit(request, found, body)
 
     async def _make(
         self, cache: ResponseCache, request: Request, endpoint: Endpoint, key: str, caller: Caller
@@ -204,11 +223,8 @@ class Pipeline:
 
     # --- answers that are there already ---
 
-    def _hit(self, request: Request, found: Found) -> Reply:
+    def _hit(self, request: Request, found: Found, body: bytes) -> Reply:
         entry = found.entry
-        body = self._in_form(request, entry)
-        if body is None:  # stored as a stream that cannot be put together: as good as absent
-            raise ApiError(502, "cache_unreadable", "the stored answer cannot be read; repeat with no-cache")
         self.cache_hits_total += 1
         self._instruments.cache_result(found.tier)
         self._accounts.book_saving(request, entry, found.tier)
@@ -228,7 +244,7 @@ class Pipeline:
         )
 
     def _in_form(self, request: Request, entry: Entry) -> bytes | None:
-        """The stored answer as the caller wants it: frames or JSON."""
+        """The stored answer as the caller wants it: frames or JSON; None when it cannot be had from the other form."""
         if request.stream:
             frames = (entry.body, entry.usage_frame) if entry.streamed else stream_of(entry.body)
             return None if frames is None else with_usage(frames[0], frames[1] if request.include_usage else b"")
@@ -240,9 +256,10 @@ class Pipeline:
     async def _follow(self, request: Request, flight: Flight) -> Reply:
         """Wait for the answer of an identical request."""
         if request.stream:
-            await flight.started()
+            parts = flight.stream()
+            first = await anext(parts, None)  # a call that fails before its first frame raises here
             told = Told(model=request.model, cache="coalesced", overhead_s=0.0)
-            return Reply(told, frames=self._followed(request, flight))
+            return Reply(told, frames=self._followed(request, flight, first, parts))
         entry = await flight.follow()
         body = self._in_form(request, entry) if entry is not None else None
         if entry is None or body is None:
@@ -251,12 +268,16 @@ class Pipeline:
         told = Told(model=entry.model, cache="coalesced", cost_nanousd=0, saved_nanousd=entry.cost_nanousd)
         return Reply(told, body=body)
 
-    async def _followed(self, request: Request, flight: Flight) -> AsyncIterator[bytes]:
+    async def _followed(
+        self, request: Request, flight: Flight, first: Part | None, parts: AsyncIterator[Part]
+    ) -> AsyncIterator[bytes]:
+        part = first
         try:
-            async for frames, usage_frame in flight.stream():
-                out = with_usage(frames, usage_frame if request.include_usage else b"")
+            while part is not None:
+                out = with_usage(part[0], part[1] if request.include_usage else b"")
                 if out:
                     yield out
+                part = await anext(parts, None)
         except ApiError as error:
             yield data_frame(error.payload())
         if flight.entry is not None:
@@ -272,15 +293,12 @@ class Pipeline:
         """Make the answer, for this caller and for those who come while it is made."""
         request = work.request
         name = (key, request.stream)
-        shared = request.control.may_read
-        if shared:
+        if request.control.may_read and not request.control.only_if_cached:
             self._flights[name] = flight
             flight.led_by(caller)
         try:
-            if shared:
-                control = request.control
-                ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
-                found = await cache.lookup_shared(ask, self._unix_time())
+            if request.control.may_read:
+                found = await self._find(cache, work, key)
                 if found is not None and found.stale:
                     self._revalidate(cache, request, work.endpoint, key)
                 if found is None and self._paraphrases is not None:
@@ -288,7 +306,7 @@ class Pipeline:
                 if found is not None and (body := self._in_form(request, found.entry)) is not None:
                     flight.push(body, b"") if request.stream else None
                     flight.finish(found.entry)
-                    return self._hit(request, found)
+                    return self._hit(request, found, body)
             self._refuse_if_only_cached(request)
             reply = await self._call(work, "miss")
         except ApiError as error:
@@ -300,7 +318,30 @@ class Pipeline:
         finally:
             if not request.stream or flight.entry is not None or flight.error is not None:
                 self._land(name, flight)
+                self._release(work)
         return reply
+
+    async def _find(self, cache: ResponseCache, work: _Work, key: str) -> Found | None:
+        """An answer from the slower tiers, also one that another agent is just making; None: it has to be made here."""
+        request, control = work.request, work.request.control
+        ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
+        if control.only_if_cached:
+            return await cache.lookup_shared(ask, self._unix_time())
+        give_up_s = self._clock() + LONGEST_FOLLOWING_S
+        followed = False
+        while True:
+            found, turn = await cache.claim(ask, self._unix_time())
+            work.leased = turn is Turn.MINE
+            if turn is not Turn.TAKEN or self._clock() > give_up_s:
+                return replace(found, tier="coalesced") if found is not None and followed else found
+            followed = True
+            await asyncio.sleep(FOLLOW_EVERY_S)
+
+    def _release(self, work: _Work) -> None:
+        """Let another agent make the answer, if this one did not store it."""
+        if work.leased and work.key is not None and self._cache is not None:
+            work.leased = False
+            self._cache.release(work.key)
 
     def _land(self, name: tuple[str, bool], flight: Flight) -> None:
         if self._flights.get(name) is flight:
@@ -422,6 +463,7 @@ class Pipeline:
         if flight is not None:
             flight.finish(entry) if failure is None else flight.fail(failure)
             self._land((work.key or "", True), flight)
+        self._release(work)
 
     def _book(
         self,

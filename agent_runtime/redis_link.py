@@ -76,12 +76,29 @@ class RedisLink:
         """HDEL. Raises RedisUnavailable."""
         await self._call(self._background, "HDEL", key, field)
 
-    async def run(self, script: str, digest: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
-        """Run a Lua script by its SHA-1, sending its text only when Redis does not know it. Raises RedisUnavailable."""
+    async def run(
+        self,
+        script: str,
+        digest: str,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int],
+        *,
+        request: bool = False,
+    ) -> Any:
+        """Run a Lua script by its SHA-1, sending its text only when Redis does not know it. Raises RedisUnavailable.
+
+        ``request``: within the bound of a request.
+        """
+        wire = self._requests if request else self._background
         try:
-            return await self._call(self._background, "EVALSHA", digest, len(keys), *keys, *args)
+            return await self._call(wire, "EVALSHA", digest, len(keys), *keys, *args)
         except UnknownScript:
-            return await self._call(self._background, "EVAL", script, len(keys), *keys, *args)
+            return await self._call(wire, "EVAL", script, len(keys), *keys, *args)
+
+    async def prolong(self, keys: Sequence[str], life_ms: int) -> None:
+        """PEXPIRE of each key. Raises RedisUnavailable."""
+        for key in keys:
+            await self._call(self._background, "PEXPIRE", key, life_ms)
 
     async def announce(self, key: str, field: str, value: str, life_s: int) -> None:
         """Keep a value in a hash for so long and tell everybody who listens to it. Raises RedisUnavailable."""

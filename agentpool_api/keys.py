@@ -30,6 +30,11 @@ def spend_bucket(at_s: float) -> int:
     return int(at_s // SPEND_BUCKET_S) * SPEND_BUCKET_S
 
 
+def memory(namespace: str, pool: str) -> str:
+    """Hash: what the operator remembers of a pool beyond its status, so that its restart forgets nothing."""
+    return f"{PREFIX}:{{{namespace}}}:memory:{pool}"
+
+
 def charged_until(namespace: str, pool: str) -> str:
     """Hash: pod UID → Unix milliseconds up to which its time has been charged."""
     return f"{PREFIX}:{{{namespace}}}:charged:{pool}"
@@ -50,6 +55,11 @@ def usage(namespace: str) -> str:
 def settled(namespace: str, request_id: str) -> str:
     """Marks a request whose usage has been counted, so that a repeated settlement counts once."""
     return f"{PREFIX}:{{{namespace}}}:settled:{request_id}"
+
+
+def flight(namespace: str, pool: str, digest: str) -> str:
+    """Which agent is just making this answer; the others wait for it. Expires soon unless renewed."""
+    return f"{PREFIX}:{{{namespace}}}:flight:{pool}:{digest}"
 
 
 def purges(namespace: str, pool: str) -> str:

@@ -16,6 +16,10 @@ MAX_KEPT_BYTES = 4 * 1024 * 1024
 """Largest answer kept for the cache and for callers who come later."""
 
 
+Part = tuple[bytes, bytes]
+"""Frames of a stream and, apart, its usage frame; either may be empty."""
+
+
 class Caller:
     """One client connection while its request is answered. ``leave`` is called when it breaks."""
 
@@ -41,7 +45,7 @@ class Flight:
         self.error: ApiError | None = None
         self.open = True
         """Later callers may still join."""
-        self.frames: list[tuple[bytes, bytes]] = []
+        self.frames: list[Part] = []
         """A stream's frames and, apart, its usage frame, in order."""
         self.size_bytes = 0
         self._done = False
@@ -96,19 +100,7 @@ class Flight:
             raise self.error.copy()
         return self.entry
 
-    async def started(self) -> bool:
-        """Wait until a stream has begun; False when it ended before. Raises ApiError when it failed before."""
-        self._followers += 1
-        try:
-            while not (self.frames or self._done):
-                await self._changed()
-        finally:
-            self._leave()
-        if self.error is not None and not self.frames:
-            raise self.error.copy()
-        return bool(self.frames)
-
-    async def stream(self) -> AsyncIterator[tuple[bytes, bytes]]:
+    async def stream(self) -> AsyncIterator[Part]:
         """The stream's frames from its beginning, with its usage frame apart. Raises ApiError where it breaks."""
         self._followers += 1
         position = 0

@@ -13,7 +13,7 @@ from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.purges import Purges
-from agent_runtime.cache.shared import SharedTier
+from agent_runtime.cache.shared import SharedTier, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,37 @@ class ResponseCache:
         if entry is not None and (found := self._accepted(entry, "l2", ask, now_s)) is not None:
             self.memory.put(ask.key, entry, now_s)
             return found
-        entry = await self.disk.get(ask.key) if self.disk is not None else None
-        if entry is not None and (found := self._accepted(entry, "l3", ask, now_s)) is not None:
-            self.memory.put(ask.key, entry, now_s)
+        on_disk = await self._from_disk(ask, now_s)
+        if on_disk is not None:
+            self.memory.put(ask.key, on_disk.entry, now_s)
             if self.shared is not None:
-                self.shared.put(ask.key, entry)
-            return found
-        return None
+                self.shared.put(ask.key, on_disk.entry)
+        return on_disk
+
+    async def _from_disk(self, ask: Lookup, now_s: float) -> Found | None:
+        entry = await self.disk.get(ask.key) if self.disk is not None else None
+        return self._accepted(entry, "l3", ask, now_s) if entry is not None else None
+
+    async def claim(self, ask: Lookup, now_s: float) -> tuple[Found | None, Turn]:
+        """An answer as from ``lookup_shared``; without one, whose turn it is to make it."""
+        if self.shared is None:
+            return await self.lookup_shared(ask, now_s), Turn.ALONE
+        entry, turn = await self.shared.claim(ask.key)
+        if turn is Turn.TAKEN:
+            return None, turn
+        found = self._accepted(entry, "l2", ask, now_s) if entry is not None else await self._from_disk(ask, now_s)
+        if found is not None:
+            self.memory.put(ask.key, found.entry, now_s)
+            if turn is Turn.MINE:  # it was on the disk: the others find it in Redis now
+                self.shared.put(ask.key, found.entry)
+                self.release(ask.key)
+            return found, Turn.ALONE
+        return None, turn
+
+    def release(self, key: str) -> None:
+        """Let other agents make this answer; after what was stored of it."""
+        if self.shared is not None:
+            self.shared.release(key)
 
     async def drop(self, keys: Sequence[str]) -> None:
         """Forget answers in this process and in Redis."""

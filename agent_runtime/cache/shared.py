@@ -7,8 +7,12 @@ answer; when Redis is away they are dropped, since a lost cache entry costs one 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
 
 from agent_runtime.cache.entry import Entry, pack, unpack
 from agent_runtime.redis_link import RedisLink
@@ -23,6 +27,34 @@ GATHER_S = 0.02
 """How long a write waits for company."""
 
 
+LEASE_MS = 2000
+"""An agent that dies while it makes an answer lets the others wait no longer than this."""
+
+RENEW_S = 0.5
+
+CLAIM = """
+local kept = redis.call('GET', KEYS[1])
+if kept then return kept end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+return 0
+"""
+CLAIM_SHA = hashlib.sha1(CLAIM.encode(), usedforsecurity=False).hexdigest()
+
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
+RELEASE_SHA = hashlib.sha1(RELEASE.encode(), usedforsecurity=False).hexdigest()
+
+
+class Turn(Enum):
+    """Whose turn it is to make an answer that nobody has."""
+
+    MINE = "mine"
+    """This agent's: the others wait until it releases it."""
+    TAKEN = "taken"
+    """Another agent is making it."""
+    ALONE = "alone"
+    """This agent's, and the others do not know: there is an answer, or Redis is away."""
+
+
 class SharedTier:
     """Answers in Redis."""
 
@@ -33,6 +65,9 @@ class SharedTier:
         self._pool = pool
         self._pending: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._pending_bytes = 0
+        self._releases: list[str] = []
+        self._leases: set[str] = set()
+        self._token = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self.dropped_total = 0
 
@@ -45,6 +80,37 @@ class SharedTier:
         except RedisUnavailable:
             return None
         return unpack(packed) if packed is not None else None
+
+    async def claim(self, key: str) -> tuple[Entry | None, Turn]:
+        """The stored answer, or whose turn it is to make it."""
+        if not self._link.available:
+            return None, Turn.ALONE
+        names = [keys.response(self._namespace, self._pool, key), keys.flight(self._namespace, self._pool, key)]
+        try:
+            reply = await self._link.run(CLAIM, CLAIM_SHA, names, [self._token, LEASE_MS], request=True)
+        except RedisUnavailable:
+            return None, Turn.ALONE
+        if isinstance(reply, bytes):
+            return unpack(reply), Turn.ALONE
+        if reply == 0:
+            return None, Turn.TAKEN
+        self._leases.add(key)
+        return None, Turn.MINE
+
+    def release(self, key: str) -> None:
+        """Give the turn back soon, after what is stored of the answer."""
+        self._leases.discard(key)
+        self._releases.append(key)
+        self._wake.set()
+
+    async def renew_forever(self) -> None:
+        """Keep the turns of answers that are still being made until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            names = [keys.flight(self._namespace, self._pool, key) for key in self._leases]
+            if names:
+                with suppress(RedisUnavailable):
+                    await self._link.prolong(names, LEASE_MS)
 
     def put(self, key: str, entry: Entry) -> None:
         """Store the answer soon."""
@@ -80,6 +146,14 @@ class SharedTier:
 
     async def flush(self, now_s: float) -> None:
         """Send what waits, in batches."""
+        releases, self._releases = self._releases, []
+        await self._flush_answers(now_s)
+        for key in releases:
+            with suppress(RedisUnavailable):
+                name = keys.flight(self._namespace, self._pool, key)
+                await self._link.run(RELEASE, RELEASE_SHA, [name], [self._token])
+
+    async def _flush_answers(self, now_s: float) -> None:
         while self._pending:
             batch = [self._take_oldest() for _ in range(min(BATCH, len(self._pending)))]
             entries = [

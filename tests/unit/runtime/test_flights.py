@@ -83,7 +83,7 @@ async def test_an_answer_too_large_to_keep_takes_no_more_followers_and_no_memory
 
 async def test_a_stream_that_fails_before_its_first_frame_raises_at_once() -> None:
     flight = Flight()
-    wait = asyncio.create_task(flight.started())
+    wait = asyncio.create_task(collect(flight))
     await asyncio.sleep(0)
     flight.fail(ApiError(502, "x", "broken"))
     with pytest.raises(ApiError):

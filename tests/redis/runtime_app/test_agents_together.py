@@ -1,0 +1,104 @@
+"""Identical requests to several agents of a pool."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from agentpool_api import keys
+from tests.redis.runtime_app.conftest import RedisServer, Start, settings_for, until
+from tests.redis.runtime_app.test_cache_and_coalescing import outcome
+from tests.redis.runtime_app.test_failures import refusing
+from tests.redis.runtime_app.upstream import DONE, STREAM, Upstream, completion
+
+
+def slow_down(upstream: Upstream, seconds: float) -> None:
+    good = upstream.script
+
+    async def slow(call) -> None:
+        await asyncio.sleep(seconds)
+        await good(call)
+
+    upstream.script = slow
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_hundred_identical_requests_to_three_agents_are_one_call(
+    start: Start, upstream: Upstream, redis_server: RedisServer, stream: bool
+) -> None:
+    agents = [await start(redis_url=redis_server.url) for _ in range(3)]
+    slow_down(upstream, 0.3)
+    asked = [outcome(agents[number % 3].chat(stream=stream)) for number in range(100)]
+    results = await asyncio.gather(*asked)
+    assert len(upstream.calls) == 1
+    assert {body for _, body in results} == {b"".join([*STREAM, DONE]) if stream else orjson.dumps(completion())}
+    assert sorted({cache for cache, _ in results}) == ["coalesced", "miss"]
+    await until(lambda: not redis_server.command("KEYS", "*flight*"))
+
+
+async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_fails(
+    start: Start, upstream: Upstream, redis_server: RedisServer
+) -> None:
+    settings = settings_for(upstream.url, connections={"retries": 0})
+    agents = [await start(settings, redis_url=redis_server.url) for _ in range(2)]
+    good = upstream.script
+    failing = iter([refusing(500)])
+
+    async def first_fails(call) -> None:
+        await asyncio.sleep(0.2)
+        await next(failing, good)(call)
+
+    upstream.script = first_fails
+    results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
+    assert sorted(cache for cache, _ in results) == ["502", "miss"]
+    assert len(upstream.calls) == 2
+
+
+async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_dies(
+    start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_runtime.cache.shared.LEASE_MS", 300)
+    agent = await start(redis_url=redis_server.url)
+    await outcome(agent.chat("first", temperature=0))
+    await until(lambda: bool(redis_server.command("KEYS", "*response*")))
+    stored = redis_server.command("KEYS", "*response*")[0]
+    redis_server.command("DEL", stored)
+    digest = stored.rsplit(":", 1)[1]
+    agent.app.cache.memory.clear()
+    redis_server.command("SET", keys.flight("default", "local", digest), "a dead agent", "PX", "300")
+    assert (await outcome(agent.chat("first", temperature=0)))[0] == "miss"
+    assert len(upstream.calls) == 2
+
+
+async def test_a_long_answer_keeps_its_turn(
+    start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_runtime.cache.shared.LEASE_MS", 200)
+    monkeypatch.setattr("agent_runtime.cache.shared.RENEW_S", 0.05)
+    agents = [await start(redis_url=redis_server.url) for _ in range(2)]
+    slow_down(upstream, 1.0)
+    results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
+    assert sorted(cache for cache, _ in results) == ["coalesced", "miss"]
+    assert len(upstream.calls) == 1
+
+
+async def test_who_only_wants_a_stored_answer_makes_nobody_else_fail(
+    start: Start, upstream: Upstream, redis_server: RedisServer
+) -> None:
+    agent = await start(redis_url=redis_server.url)
+    only = {"Cache-Control": "only-if-cached"}
+    results = await asyncio.gather(outcome(agent.chat(headers=only)), outcome(agent.chat()))
+    assert [cache for cache, _ in results] == ["504", "miss"]
+
+
+async def test_a_stored_stream_that_cannot_be_put_together_is_asked_again(start: Start, upstream: Upstream) -> None:
+    from tests.redis.runtime_app.test_failures import breaking
+    from tests.redis.runtime_app.upstream import frame, model
+
+    odd = frame({"id": "c", "choices": [{"index": 0, "delta": {"parts": [1]}, "finish_reason": "stop"}]})
+    agent = await start()
+    upstream.script = breaking([odd, DONE], clean=True)
+    await outcome(agent.chat(stream=True))
+    assert (await outcome(agent.chat(stream=True)))[0] == "l1"
+    upstream.script = model
+    assert (await outcome(agent.chat()))[0] == "miss"
