@@ -25,8 +25,8 @@ $(INSTALLED): pyproject.toml requirements/dev.txt
 
 lock: ## Renew requirements/*.txt from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv
-	for extra in operator runtime; do \
-	  $(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
+	for extras in operator:operator runtime:runtime semantic:runtime,semantic convert:encoder; do \
+	  $(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $${extras#*:} pyproject.toml -o requirements/$${extras%:*}.txt; \
 	done
 	$(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
 

@@ -27,6 +27,7 @@ from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
+from agent_runtime.memory import find_cgroup, make_guard
 from agent_runtime.models.endpoints import make_endpoint
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
@@ -112,13 +113,17 @@ class App:
                 settings.compression, lambda model, tokens: accounts.cost_of(model, Usage(tokens, 0, 0)), instruments
             ),
         )
+        memory = self.cache.memory if self.cache is not None else None
+        max_memory = settings.limits.max_memory
+        self.guard = make_guard(size_bytes(max_memory) if max_memory else None, memory, find_cgroup())
         self.state = State(
+            guard=self.guard,
             process=process,
             secrets=self.secrets,
             reach=self.reach,
             slots=slots,
             pipeline=pipeline,
-            memory=self.cache.memory if self.cache is not None else None,
+            memory=memory,
             disk=self.cache.disk if self.cache is not None else None,
             paraphrases=self.paraphrases,
             upstream=self.upstream,
@@ -158,7 +163,7 @@ class App:
         else:
             await self.pulse.beat()
         await self.server.start()
-        self._run(self.pulse.beat_forever(self.server.tick))
+        self._run(self.pulse.beat_forever(self._tick))
         self._run(self.reach.try_all())
         if self.settlement is not None:
             self._run(self.settlement.settle_forever())
@@ -173,6 +178,10 @@ class App:
         for problem in self.state.problems:
             log(logging.WARNING, "not ready", reason=problem.reason, field=problem.field, problem=problem.message)
         log(logging.INFO, "serving", host=self.process.host, port=self.server.port, slots=self.process.concurrency)
+
+    def _tick(self) -> None:
+        self.server.tick()
+        self.guard.check()
 
     async def drain(self) -> None:
         """Finish what was begun, settle it and leave, within the drain's time."""
@@ -248,6 +257,7 @@ def _make_paraphrases(
     learned, embedder = None, None
     if wanted.match == "Learned":
         folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.29 and later would report to its vendor
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on matrices of 64 rows more threads only spin
         try:  # numpy and onnxruntime are loaded only for those who want them
             from agent_runtime.semantic.embedder import Embedder, Encoder

@@ -52,7 +52,13 @@ IMAGES = (
         ("operator/Dockerfile", "operator/agentpool_operator", "agentpool_api", "requirements/operator.txt"),
     ),
     Image(
-        "agentpool-runtime", ("agent_runtime/Dockerfile", "agent_runtime", "agentpool_api", "requirements/runtime.txt")
+        "agentpool-runtime",
+        (
+            "agent_runtime/Dockerfile",
+            "agent_runtime",
+            "agentpool_api",
+            *(f"requirements/{name}.txt" for name in ("runtime", "semantic", "convert", "encoder")),
+        ),
     ),
     Image("agentpool-redis", ("cluster/redis.Dockerfile",)),
 )
