@@ -8,6 +8,7 @@ from typing import Any
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.memory import MemoryGuard, Pressure
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.paraphrases import Paraphrases
@@ -32,6 +33,7 @@ class State:
         slots: Slots,
         pipeline: Pipeline,
         memory: MemoryTier | None,
+        guard: MemoryGuard,
         disk: DiskTier | None,
         paraphrases: Paraphrases | None,
         upstream: Upstream,
@@ -48,6 +50,7 @@ class State:
         self._slots = slots
         self._pipeline = pipeline
         self._memory = memory
+        self._guard = guard
         self._disk = disk
         self._paraphrases = paraphrases
         self._upstream = upstream
@@ -74,6 +77,11 @@ class State:
         agents alike, and taking every one of them out of the Service would only hide its error."""
         self._was_ready = self._was_ready or (not self.problems and self._reach.all_reached)
         return self._was_ready and not self.draining
+
+    @property
+    def memory_short(self) -> bool:
+        """Must new requests be refused for lack of memory?"""
+        return self._guard.pressure is Pressure.REFUSE
 
     def readiness(self) -> dict[str, Any]:
         """The body of /readyz."""
@@ -116,6 +124,10 @@ class State:
             gauges.cache_entries.set(self._memory.entries)
             gauges.cache_bytes.set(self._memory.bytes)
             gauges.cache_evictions.set(self._memory.evictions_total)
+        gauges.memory_used.set(self._guard.used)
+        gauges.memory_peak.set(self._guard.peak_bytes)
+        gauges.memory_limit.set(self._guard.limit_bytes)
+        gauges.memory_sheds.set(self._guard.sheds_total)
         if self._disk is not None:
             gauges.cache_disk_bytes.set(self._disk.bytes)
             gauges.cache_disk_rebuilds.set(self._disk.rebuilt_total)

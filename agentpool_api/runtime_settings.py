@@ -223,6 +223,9 @@ class Limits(ApiModel):
     """Requests that may wait for a free slot; one more is refused with 429 and Retry-After."""
     queue_timeout: Duration = "30s"
     """Longest wait for a free slot; then 503 and Retry-After."""
+    max_memory: Size | None = None
+    """Memory the runtime works within: from 80 % of it cached answers are let go, from 92 % requests are refused. The
+    container's limit when absent, and never more than that."""
 
 
 class RuntimeSettings(ApiModel):

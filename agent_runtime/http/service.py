@@ -171,6 +171,8 @@ class Service:
                 reply_headers.append((name, value))
         if self._state.draining:
             raise _leaving()
+        if self._state.memory_short:
+            raise _memory_short()
         tenant = self._tenant(authorization)
         body = await self._body(receive, length)
         started_s = self._clock()
@@ -321,6 +323,17 @@ def _leaving() -> ApiError:
         retry_after_s=DRAIN_RETRY_AFTER_S,
         should_retry=True,
         close=True,
+    )
+
+
+def _memory_short() -> ApiError:
+    return ApiError(
+        503,
+        "memory_short",
+        "this agent is short of memory; send the request again, or give the runtime more (agent.runtimeResources)",
+        kind="server_error",
+        retry_after_s=DRAIN_RETRY_AFTER_S,
+        should_retry=True,
     )
 
 

@@ -70,6 +70,14 @@ class Instruments:
         )
         self.cache_entries = Gauge(P + "cache_entries", "Answers held in the process.", registry=registry)
         self.cache_bytes = Gauge(P + "cache_bytes", "Bytes of the answers held in the process.", registry=registry)
+        self.memory_used = Gauge(
+            P + "memory_used_bytes",
+            "Working set of the container, or of the process outside of one.",
+            registry=registry,
+        )
+        self.memory_peak = Gauge(P + "memory_peak_bytes", "Most of it since the start.", registry=registry)
+        self.memory_limit = Gauge(P + "memory_limit_bytes", "Memory to stay within.", registry=registry)
+        self.memory_sheds = Gauge(P + "memory_sheds", "Times cached answers were let go for memory.", registry=registry)
         self.cache_disk_bytes = Gauge(P + "cache_disk_bytes", "Bytes of the answers on disk.", registry=registry)
         self.cache_disk_rebuilds = Gauge(
             P + "cache_disk_rebuilds", "Times the disk cache was damaged and made anew.", registry=registry
