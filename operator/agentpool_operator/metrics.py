@@ -33,6 +33,7 @@ POOL_DESIRED = Gauge("agentpool_pool_agents_desired", "Agents wanted", (*_POOL, 
 POOL_READY = Gauge("agentpool_pool_agents_ready", "Agents that serve", (*_POOL, "capacity_type"))
 POOL_UTILIZATION = Gauge("agentpool_pool_utilization_ratio", "Busy share of the agents' slots", _POOL)
 POOL_QUEUED = Gauge("agentpool_pool_requests_queued", "Requests that wait for a slot", _POOL)
+POOL_IN_FLIGHT = Gauge("agentpool_pool_requests_in_flight", "Requests that hold a slot", _POOL)
 POOL_ARRIVALS = Gauge("agentpool_pool_arrivals_per_second", "Requests that need a slot, per second", _POOL)
 POOL_HOURLY_COST = Gauge("agentpool_pool_hourly_cost_usd", "What an hour of the wanted agents costs", _POOL)
 POOL_CONDITION = Gauge("agentpool_pool_condition", "1 while the condition is True", (*_POOL, "condition"))
@@ -51,6 +52,7 @@ def forget_pool(namespace: str, pool: str) -> None:
         POOL_READY,
         POOL_UTILIZATION,
         POOL_QUEUED,
+        POOL_IN_FLIGHT,
         POOL_ARRIVALS,
         POOL_HOURLY_COST,
         POOL_CONDITION,

@@ -104,8 +104,10 @@ def _translated(error: ApiError) -> Exception:
     status = error.status
     if status.reason == "AlreadyExists":
         return _ExistsError()
-    if status.code == 404 or (status.code == 403 and "being terminated" in (status.message or "")):
+    if status.code == 404:
         return ClusterUnavailableError(f"gone meanwhile: {status.message}")
+    if status.code == 403 and "being terminated" in (status.message or ""):
+        return ManifestRefusedError("NamespaceTerminating", "the namespace is being deleted: nothing new can be made")
     # A value of the wrong form in free-form parts, such as a quantity, is answered as an internal error.
     unconvertible = status.code == 500 and "convert" in (status.message or "")
     if status.code in (400, 403, 422) or unconvertible:

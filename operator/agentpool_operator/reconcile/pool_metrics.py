@@ -19,6 +19,7 @@ def show(pool: PoolKey, status: AgentPoolStatus, stats: PoolStats) -> None:
     known = {
         metrics.POOL_UTILIZATION: stats.utilization,
         metrics.POOL_QUEUED: stats.queued,
+        metrics.POOL_IN_FLIGHT: stats.in_flight,
         metrics.POOL_ARRIVALS: stats.arrivals_per_s,
     }
     for metric, value in known.items():

@@ -1,0 +1,170 @@
+"""The operator as a process: one writer, hand-over, sudden ends, and a server that comes and goes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.api.pools import Pool
+from tests.api.support import Cluster, Operator, until
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/agentpool-operator"
+
+
+def holder(cluster: Cluster, namespace: str) -> str:
+    lease = cluster.get(LEASES.format(namespace))
+    return str((lease or {"spec": {}})["spec"].get("holderIdentity") or "")
+
+
+def test_of_two_one_writes_and_the_other_stands_by_ready(start, cluster, namespace, pool: Pool):
+    first = start(AGENTPOOL_POD_NAME="first")
+    second = start(wait=False, AGENTPOOL_POD_NAME="second")
+    until(lambda: second.role() == "standby", "the standby")
+    assert second.http("/healthz") == (200, "standby\n")
+    pool.apply().wait_ready()
+    assert first.metric("agentpool_operator_api_writes_total") > 5
+    assert second.metric("agentpool_operator_api_writes_total") == 0
+    assert (first.metric("agentpool_operator_leader"), second.metric("agentpool_operator_leader")) == (1, 0)
+
+
+def test_sigterm_hands_over_within_five_seconds(start, cluster, namespace, pool: Pool):
+    first = start(AGENTPOOL_POD_NAME="first")
+    second = start(wait=False, AGENTPOOL_POD_NAME="second")
+    until(lambda: second.role() == "standby", "the standby")
+    pool.apply().wait_ready()
+    began = time.monotonic()
+    assert first.terminate() == 0
+    assert time.monotonic() - began < 5
+    until(lambda: second.role() == "leader", "the hand-over", 5 - (time.monotonic() - began))
+    pool.apply(maxAgents=19, minAgents=5)
+    pool.wait_replicas(2, 3)
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(start, cluster, namespace, pool: Pool):
+    first = start(AGENTPOOL_POD_NAME="first")
+    second = start(wait=False, AGENTPOOL_POD_NAME="second")
+    until(lambda: second.role() == "standby", "the standby")
+    pool.apply().wait_ready()
+    first.process.kill()
+    began = time.monotonic()
+    until(lambda: second.role() == "leader", "the takeover", 30)
+    assert 8 < time.monotonic() - began < 22
+    pool.apply(minAgents=5)
+    pool.wait_replicas(2, 3)
+
+
+@pytest.mark.timeout(120)
+def test_a_frozen_leader_writes_nothing_after_it_was_replaced(start, cluster, namespace, pool: Pool):
+    first = start(AGENTPOOL_POD_NAME="first")
+    second = start(wait=False, AGENTPOOL_POD_NAME="second")
+    until(lambda: second.role() == "standby", "the standby")
+    pool.apply().wait_ready()
+    first.process.send_signal(signal.SIGSTOP)
+    until(lambda: second.role() == "leader", "the takeover", 30)
+    pool.apply(minAgents=5)
+    pool.wait_replicas(2, 3)
+    first.process.send_signal(signal.SIGCONT)
+    assert first.process.wait(20) == 1
+    assert "Lease" in first.log
+    assert holder(cluster, namespace).startswith("second_")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("delay_s", [0.05, 0.2])
+def test_an_operator_killed_in_the_middle_of_a_pass_leaves_nothing_half_done(start, pool: Pool, cluster, delay_s):
+    first = start()
+    killer = threading.Timer(delay_s, first.process.kill)
+    pool.apply()
+    killer.start()
+    first.process.wait()
+    killer.join()
+    start(wait=False)
+    pool.wait_condition("Ready", "True", "AgentsReady", 45)
+    assert pool.replicas() == (1, 2)
+    assert len(pool.status["decisions"]) == 1
+    scaled = [e for e in pool.events() if e["reason"] == "Scaled"]
+    assert len(scaled) <= 1
+
+
+@pytest.mark.timeout(120)
+def test_a_restart_of_the_api_server_is_survived(operator: Operator, pool: Pool, cluster: Cluster, agents):
+    pool.apply().wait_ready()
+    cluster.plane.restart_apiserver()
+    pool.apply(minAgents=5)
+    pool.wait_replicas(2, 3, 40)
+    assert operator.process.poll() is None
+    assert operator.http("/healthz")[0] == 200
+
+
+@pytest.mark.timeout(120)
+def test_an_api_server_that_stays_away_ends_the_leader_before_anybody_may_take_over(
+    operator: Operator, pool: Pool, cluster: Cluster
+):
+    pool.apply().wait_ready()
+    cluster.plane.pause("kube-apiserver")
+    began = time.monotonic()
+    try:
+        assert operator.process.wait(20) == 1
+        assert time.monotonic() - began < 15
+        assert "could not be renewed" in operator.log
+    finally:
+        cluster.plane.resume("kube-apiserver")
+
+
+def test_liveness_follows_the_events_that_come_back(operator: Operator):
+    until(lambda: operator.metric("agentpool_operator_canary_age_seconds") > 0, "the canary")
+    time.sleep(5)
+    assert operator.metric("agentpool_operator_canary_age_seconds") < 4
+    assert operator.http("/healthz") == (200, "leader\n")
+
+
+def test_the_rights_may_come_after_the_operator(start, cluster, namespace, pool: Pool):
+    roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/agentpool-operator"
+    binding = cluster.get(roles)
+    cluster.delete(roles)
+    operator = start(wait=False)
+    until(lambda: "cannot be read yet" in operator.log, "the complaint")
+    assert operator.http("/readyz")[0] == 503
+    assert operator.http("/healthz")[0] == 200
+    for field in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
+        binding["metadata"].pop(field, None)
+    cluster.create(roles.rpartition("/")[0], binding)
+    until(lambda: operator.role() == "leader", "the operator to lead")
+    operator_log = operator._log
+    operator_log.write_text(re.sub("is forbidden", "is (as it should be) refused", operator.log))
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"AGENTPOOL_RUNTIME_IMAGE": ""}, "AGENTPOOL_RUNTIME_IMAGE is not set"),
+        ({"AGENTPOOL_REDIS_URL": "nowhere"}, "AGENTPOOL_REDIS_URL is no Redis URL"),
+        ({"KUBECONFIG": "/nowhere/kubeconfig"}, "/nowhere/kubeconfig"),
+    ],
+)
+def test_a_wrong_setting_ends_the_process_with_one_line(start, environment, says):
+    operator = start(wait=False, **environment)
+    assert operator.process.wait(10) == 2
+    (line,) = operator.log.strip().splitlines()
+    assert says in line
+
+
+def test_logs_are_json_by_default(start, pool: Pool):
+    operator = start(AGENTPOOL_LOG_FORMAT="json")
+    pool.apply().wait_ready()
+    lines = [json.loads(line) for line in operator.log.splitlines()]
+    assert {"event", "level", "timestamp", "logger"} <= set(lines[0])
+
+
+def test_a_namespace_with_pools_can_be_deleted_without_the_operator(start, cluster, namespace, pool: Pool):
+    operator = start()
+    pool.apply().wait_ready()
+    operator.close()
+    cluster.delete(f"/api/v1/namespaces/{namespace}")
+    until(lambda: cluster.get(f"/api/v1/namespaces/{namespace}") is None, "the namespace to go", 50)
