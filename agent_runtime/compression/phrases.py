@@ -100,8 +100,8 @@ _ROUNDABOUT: tuple[tuple[str, str, str], ...] = (
     ("the ability", r"(?:has|have) the ability to ", "can "),
     ("prior to", r"prior to ", "before "),
     ("would", r"(?:(?:i|you) )?would (?:you )?(?:like|prefer) (?=to\b)", "want "),
-    (" been ", r"(?:has|have) (?:(?:now|already|successfully) )?been (?=\w+(?:ed|en)\b)", ""),
-    ("ed", r"(?:has|have|i've|we've|i have|we have) (?:(?:now|already|successfully) )?(?=\w{3,}ed\b)", ""),
+    (" been ", r"(?:has|have) (?:successfully )?been (?=\w+(?:ed|en)\b)", ""),
+    ("ed", r"(?:has|have|i've|we've|i have|we have) (?:successfully )?(?=\w{3,}ed\b)", ""),
     ("that ", r"that (?=(?:the|an?|you|i|we|they|he|she|it|your|my|our|their|this|these|there|all|any)\b)", ""),
     ("there ", r"there (?:is|are) (?=\w)", ""),
 )

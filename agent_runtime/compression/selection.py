@@ -5,8 +5,8 @@ The extractive step. It asks for a good reason, and takes the least telling sent
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -31,6 +31,10 @@ class _Message:
         return all(self._facts[fact] > 0 for fact in stated) and (
             sum(self._words[word] > 0 for word in words) >= RESTATED * len(words)
         )
+
+    def marks(self) -> Iterable[str]:
+        """Its facts and words."""
+        return {*self._facts, *self._words}
 
     def take_out(self, stated: frozenset[str], words: frozenset[str]) -> None:
         self.parts -= 1
@@ -81,6 +85,7 @@ def drop_sentences(
     others = [_Message([(facts(prose, Masked(prose, ())), information_words(prose))]) for prose in fixed]
     candidates = [candidate for text in texts for candidate in _candidates(text)]
     messages = [*others, *{id(candidate.message): candidate.message for candidate in candidates}.values()]
+    saying = _index(messages)
     spread = Counter(word for candidate in candidates for word in candidate.words)
     for prose in fixed:
         spread.update(information_words(prose))
@@ -92,7 +97,8 @@ def drop_sentences(
         if candidate.must_stay:
             continue
         if candidate.stated or len(candidate.sentences) > 1:
-            said = any(other is not candidate.message and other.says(candidate.stated, words) for other in messages)
+            rarest = min((saying[mark] for mark in candidate.stated or words), key=len, default=messages)
+            said = any(other is not candidate.message and other.says(candidate.stated, words) for other in rarest)
         else:
             said = sum(spread[word] > 1 for word in words) >= coverage * len(words)
         if said:
@@ -100,8 +106,18 @@ def drop_sentences(
             candidate.message.take_out(candidate.stated, words)
             spread.subtract(words)
             excess -= count(candidate.text.masked.unmask(candidate.wording))
-    for text in texts:
-        text.rewrite("".join(one.wording for one in candidates if one.text is text and not one.dropped))
+    for _, own in groupby(candidates, key=lambda candidate: id(candidate.text)):
+        parts = list(own)
+        parts[0].text.rewrite("".join(part.wording for part in parts if not part.dropped))
+
+
+def _index(messages: Iterable[_Message]) -> Mapping[str, list[_Message]]:
+    """The messages that hold a fact or word: only they can say what a sentence with it says."""
+    saying: defaultdict[str, list[_Message]] = defaultdict(list)
+    for message in messages:
+        for mark in message.marks():
+            saying[mark].append(message)
+    return saying
 
 
 def _score(candidates: Sequence[_Candidate], query: frozenset[str]) -> None:

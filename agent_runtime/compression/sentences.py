@@ -31,7 +31,8 @@ _STOP = word_set(
     who whom why will with would you you'd you'll you're your yours"""
 )
 _BINDING = re.compile(
-    r"\b(?:not|no|never|none|neither|nor|cannot|without|only|unless|except|must|shall|should|may|always|if|instead|but|however"
+    r"\b(?:not|no|never|none|neither|nor|cannot|without|only|unless|except|must|shall|should|may|always|if|instead|but|however|unable"
+    r"|already|yet|maybe|perhaps|impossible|fail(?:s|ed)?|refus(?:es?|ed)|den(?:y|ies|ied)"
     r"|\w+n['’]t)\b",
     re.IGNORECASE,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from agent_runtime.compression.code import shorten_fence
 from agent_runtime.compression.phrases import Terseness, drop_little_words, drop_markup, english_share, shorten_phrases
@@ -127,10 +127,10 @@ def cut_middle(texts: Sequence[Text], *, room: int, head_share: float, count: To
     head = _fill(order, sizes, whole, int(room * head_share))
     tail = _fill(reversed(order), sizes, whole, room - sum(sizes[at] for at in head if not whole[at]))
     kept = set(head) | set(tail) | {at for at in order if whole[at]}
-    for text in texts:
-        own = [at for at in order if pieces[at][0] is text]
-        if any(at not in kept for at in own):
-            text.rewrite(_join([pieces[at][1] if at in kept else None for at in own]))
+    for _, own in groupby(order, key=lambda at: id(pieces[at][0])):
+        places = list(own)
+        if any(at not in kept for at in places):
+            pieces[places[0]][0].rewrite(_join([pieces[at][1] if at in kept else None for at in places]))
 
 
 def _fill(order: Iterable[int], sizes: Sequence[int], whole: Sequence[bool], room: int) -> list[int]:

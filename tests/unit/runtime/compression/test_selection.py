@@ -32,7 +32,7 @@ def test_what_the_rest_says_too_goes() -> None:
     assert run(said, FILLER)[0] == "Grandmother enjoys chocolate cake enormously."
 
 
-@pytest.mark.parametrize("word", ["not", "never", "must", "if", "only", "don't", "unless"])
+@pytest.mark.parametrize("word", ["not", "never", "must", "if", "only", "don't", "unless", "already"])
 def test_a_sentence_that_binds_is_never_left_out(word: str) -> None:
     said = ("user", f"Boats leave harbour {word} sunny. Grandmother enjoys chocolate cake enormously.")
     assert f"Boats leave harbour {word} sunny." in run(said, FILLER)[0]
