@@ -2,9 +2,9 @@
 
     python benchmarks/embeddings.py DATA [--model FOLDER]
 
-Questions of ``cache_banking77_stream.jsonl.gz``, through the runtime's embedder as its requests use it: asked one after the
-other, each awaited; 32 at once; and seen before. Rounds alternate and the best of each counts, so that other work on the
-machine does not decide. Beside it: how late the event loop ran meanwhile, and the memory.
+Questions of ``cache_banking77_stream.jsonl.gz``, through the runtime's embedder as its requests use it: asked one after
+the other, each awaited; 32 at once; and seen before. The best of alternating rounds counts, so that other work on
+the machine does not decide. Beside it: how late the event loop ran meanwhile, and the memory.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ ROUNDS = 12
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument(
         "--model",
@@ -37,9 +35,7 @@ async def main() -> None:
         help="folder of model.onnx (make encoder)",
     )
     options = parser.parse_args()
-    stream = gzip.decompress(
-        (options.data / "cache_banking77_stream.jsonl.gz").read_bytes()
-    )
+    stream = gzip.decompress((options.data / "cache_banking77_stream.jsonl.gz").read_bytes())
     texts = [json.loads(line)["q"] for line in stream.splitlines()]
 
     before_mib = resident_mib()
@@ -65,18 +61,10 @@ async def main() -> None:
     late.cancel()
     single, batch, known = min(singles), min(batches), min(cached)
     print(f"one by one        {single * 1e3:8.3f} ms a text")
-    print(
-        f"{BATCH} at once        {batch * 1e3:8.3f} ms a text, {single / batch:.2f} times as fast"
-    )
-    print(
-        f"seen before       {known * 1e3:8.4f} ms a text, {single / known:.0f} times as fast"
-    )
-    print(
-        f"event loop late   {1e3 * max(LATE):8.1f} ms at most, {1e3 * sorted(LATE)[len(LATE) // 2]:.2f} ms median"
-    )
-    print(
-        f"memory            {before_mib:8.0f} MiB before, {resident_mib():.0f} MiB after, peak {peak_mib():.0f} MiB"
-    )
+    print(f"{BATCH} at once        {batch * 1e3:8.3f} ms a text, {single / batch:.2f} times as fast")
+    print(f"seen before       {known * 1e3:8.4f} ms a text, {single / known:.0f} times as fast")
+    print(f"event loop late   {1e3 * max(LATE):8.1f} ms at most, {1e3 * sorted(LATE)[len(LATE) // 2]:.2f} ms median")
+    print(f"memory            {before_mib:8.0f} MiB before, {resident_mib():.0f} MiB after, peak {peak_mib():.0f} MiB")
     embedder.close()
 
 
@@ -91,11 +79,7 @@ async def lateness() -> None:
 
 
 def resident_mib() -> float:
-    return (
-        int(Path("/proc/self/statm").read_text().split()[1])
-        * resource.getpagesize()
-        / 2**20
-    )
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def peak_mib() -> float:
