@@ -47,6 +47,15 @@ BUDGET_COLUMNS: tuple[Column, ...] = (
 )
 
 
+POOL_NAME_RULES: tuple[tuple[str, str], ...] = (
+    (
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')",
+        "the pool's name is also its Service's: use at most 52 lower-case letters, digits and hyphens, a letter first",
+    ),
+)
+"""A Service's name is an RFC 1035 label of at most 63, and so is the pool's with `-on-demand` behind it."""
+
+
 def agentpool_crd() -> dict[str, Any]:
     """The CustomResourceDefinition of AgentPool."""
     scale = {
@@ -54,7 +63,11 @@ def agentpool_crd() -> dict[str, Any]:
         "statusReplicasPath": ".status.replicas",
         "labelSelectorPath": ".status.selector",
     }
-    return _crd("AgentPool", "ap", POOL_COLUMNS, AgentPoolSpec, AgentPoolStatus, {"status": {}, "scale": scale})
+    subresources = {"status": {}, "scale": scale}
+    crd = _crd("AgentPool", "ap", POOL_COLUMNS, AgentPoolSpec, AgentPoolStatus, subresources)
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["x-kubernetes-validations"] = _validations(POOL_NAME_RULES)
+    return crd
 
 
 def costbudget_crd() -> dict[str, Any]:
@@ -80,8 +93,12 @@ def structural_schema(model: type[ApiModel]) -> dict[str, Any]:
     if required:
         schema["required"] = required
     if model.cel_rules:
-        schema["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in model.cel_rules]
+        schema["x-kubernetes-validations"] = _validations(model.cel_rules)
     return schema
+
+
+def _validations(rules: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"rule": rule, "message": message} for rule, message in rules]
 
 
 def _property(field: FieldInfo, raw: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
