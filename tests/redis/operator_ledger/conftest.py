@@ -1,0 +1,57 @@
+"""One real Redis for all tests of the operator's ledger, empty for each."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentpool_operator.redis_link import RedisLink
+from agentpool_operator.settings import RedisAccess
+
+
+class Server:
+    """A redis-server that keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = int(found.getsockname()[1])
+        argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL)
+        self.access = RedisAccess(url=f"redis://127.0.0.1:{self.port}/0")
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise AssertionError("redis-server did not start")
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.thaw()
+    server.process.kill()
+    server.process.wait()
+
+
+@pytest.fixture
+async def link(server: Server) -> AsyncIterator[RedisLink]:
+    link = RedisLink(server.access, time.monotonic)
+    await link.run([("FLUSHALL",)])
+    yield link
+    await link.close()
