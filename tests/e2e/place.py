@@ -72,6 +72,10 @@ class Place:
         windows = self.get("costbudget", budget).get("status", {}).get("windows", [])
         return next((window for window in windows if window["name"] == name), {})
 
+    def spent_usd(self, budget: str) -> Decimal:
+        """What the budget's pools have spent today, on agents and tokens."""
+        return Decimal(self.window(budget).get("spent", "0"))
+
     def tokens_usd(self, budget: str) -> Decimal:
         """What the budget's pools have spent on tokens today."""
         return Decimal(self.window(budget).get("tokens", "0"))
