@@ -1,0 +1,10 @@
+"""What holds for every test."""
+
+import os
+
+from hypothesis import settings
+
+# No deadline per example: a busy machine is no defect. On CI the examples are the same in every run, so that a change
+# is judged by what it does and not by chance; everywhere else new ones are looked for.
+settings.register_profile("agentpool", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("agentpool")
