@@ -15,6 +15,21 @@ from agentpool_api.schema import ApiModel
 
 Percent = Annotated[int, Field(ge=0, le=100)]
 Agents = Annotated[int, Field(ge=0, le=10_000)]
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+TimeZone = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self != 'Local' && timestamp('2026-01-01T00:00:00Z').getFullYear(self) > 0",
+                    "message": "timeZone is no IANA time zone: use a name such as Europe/Berlin or UTC",
+                }
+            ]
+        }
+    ),
+]
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 
@@ -36,8 +51,45 @@ class Pause(StrEnum):
     BOTH = "Both"
 
 
+class Mode(StrEnum):
+    """Whether decisions are carried out."""
+
+    ENFORCE = "Enforce"
+    PREVIEW = "Preview"
+
+
 class ScalingPolicyName(StrEnum):
+    """What reads the load."""
+
+    FORECAST = "Forecast"
     THRESHOLD = "Threshold"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several rate policies binds: the one that allows most change, least change, or no change at all."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+class RatePolicyType(StrEnum):
+    """Unit of a rate policy."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class Weekday(StrEnum):
+    """A day of the week."""
+
+    MON = "Mon"
+    TUE = "Tue"
+    WED = "Wed"
+    THU = "Thu"
+    FRI = "Fri"
+    SAT = "Sat"
+    SUN = "Sun"
 
 
 class EnvVar(ApiModel):
@@ -111,14 +163,105 @@ class Threshold(ApiModel):
     """No change of either direction for so long after a change."""
 
 
+class RatePolicy(ApiModel):
+    """How much the size may change within a period."""
+
+    type: RatePolicyType
+    """Unit of `value`: agents (`Pods`), or per cent of the size at the period's start."""
+    value: Annotated[int, Field(ge=1, le=10_000)]
+    """Most agents, or per cent, of change within the period."""
+    period_seconds: Annotated[int, Field(ge=1, le=1800)]
+    """Length of the period."""
+
+
+class DirectionRules(ApiModel):
+    """Limits of one direction, as in a HorizontalPodAutoscaler (autoscaling/v2)."""
+
+    stabilization_window_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
+    """An earlier wish holds for so long: shrinking goes no lower than the highest, growing no higher than the lowest
+    wish of the window. Absent: 0 for growing, the pool's measured start-up time for shrinking."""
+    tolerance_percent: Percent = 0
+    """Changes of a smaller share of the size are not made."""
+    select_policy: SelectPolicy = SelectPolicy.MAX
+    """Which of the policies binds; `Disabled` forbids the direction."""
+    policies: Annotated[list[RatePolicy], Field(max_length=16)] = []
+    """How fast the size may change; without one, at once."""
+
+
+class Behavior(ApiModel):
+    """How fast the Forecast policy may change the size. Bounds, budgets and `replicas` act at once."""
+
+    scale_up: DirectionRules = DirectionRules()
+    """Limits of growing."""
+    scale_down: DirectionRules = DirectionRules()
+    """Limits of shrinking."""
+
+
+class Schedule(ApiModel):
+    """Bounds for a recurring window of local time. An end at or before the start lies on the next day."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "has(self.minAgents) || has(self.maxAgents)",
+            "the schedule changes nothing: set its minAgents, its maxAgents or both",
+        ),
+        (
+            "!has(self.minAgents) || !has(self.maxAgents) || self.minAgents <= self.maxAgents",
+            "minAgents of the schedule is above its maxAgents: lower the one or raise the other",
+        ),
+        (
+            "!has(self.days) || self.days.all(day, self.days.exists_one(other, other == day))",
+            "days of the schedule names a day twice: name each once",
+        ),
+    )
+
+    name: DnsName
+    """Name, unique in the pool; decisions mention it."""
+    time_zone: TimeZone = "UTC"
+    """IANA time zone of the window, for example `Europe/Berlin`."""
+    days: Annotated[list[Weekday], Field(min_length=1, max_length=7)] | None = None
+    """Days on which the window begins; every day when absent."""
+    start: TimeOfDay
+    """Local time at which the window begins, for example `"08:00"`."""
+    end: TimeOfDay
+    """Local time at which it ends; equal to `start` it lasts a whole day."""
+    min_agents: Agents | None = None
+    """Fewest agents while the window is open."""
+    max_agents: Agents | None = None
+    """Most agents while the window is open."""
+
+
 class Scaling(ApiModel):
     """How the number of agents follows the work."""
 
-    policy: ScalingPolicyName = ScalingPolicyName.THRESHOLD
-    """Rule that chooses the number of agents."""
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "duration(self.targetWait) > duration('0s')",
+            "targetWait is no time: set at least 100ms, for no number of agents makes every wait zero",
+        ),
+    )
+
+    policy: ScalingPolicyName = ScalingPolicyName.FORECAST
+    """`Forecast`: as many agents as the arrivals expected one start-up ahead need for `targetWait`, helped by a
+    forecast of the next 24 hours while that has proven itself. `Threshold`: a fixed step when utilisation leaves a
+    band, nothing else."""
+    target_wait: Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)] = "2s"
+    """A request may wait so long for a slot. Forecast policy only."""
+    target_utilization_percent: Annotated[int, Field(ge=1, le=100)] = 95
+    """Busy share of the slots that the expected load may reach at most. Forecast policy only."""
     threshold: Threshold = Threshold()
-    demand_floor: bool = True
-    """Never fewer agents than arrival rate × service time keeps busy, whatever the policy says."""
+    """Figures of the Threshold policy."""
+    behavior: Behavior = Behavior()
+    """How fast the Forecast policy may change the size."""
+    schedules: Annotated[
+        list[Schedule],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    """Windows of time with bounds of their own. While several are open the largest minimum and the largest maximum
+    hold."""
 
 
 class Spot(ApiModel):
@@ -134,15 +277,21 @@ class Spot(ApiModel):
     """Labels of your spot nodes, all required. Without it the labels of Karpenter, EKS, GKE and AKS are preferred."""
     tolerations: Annotated[list[FreeForm], Field(max_length=32)] | None = None
     """Taints of your spot nodes; those of GKE and AKS are always tolerated."""
+    fallback_after: Duration = "90s"
+    """Spot agents that find no node for so long run on demand instead. Spot is tried again after 5 minutes, then ever
+    more rarely, once an hour at last: with one agent first, then with more."""
 
 
 class Cost(ApiModel):
-    """What an hour of one agent costs."""
+    """What an hour of agents costs and may cost."""
 
     on_demand_per_hour: Usd = "0.50"
     """US dollars for an hour of one agent on demand."""
     spot_per_hour: Usd = "0.15"
     """US dollars for an hour of one agent on spot capacity."""
+    target_per_hour: Usd = "10.00"
+    """US dollars an hour of the whole pool should cost at most. The policy and the schedules stay below it; minAgents
+    and `replicas` go before it. Raise it together with maxAgents."""
 
 
 class AgentPoolSpec(ApiModel):
@@ -160,6 +309,16 @@ class AgentPoolSpec(ApiModel):
         (
             "type(self.warmAgents) == string ? self.warmAgents.matches('^(100|[1-9]?[0-9])%$') : self.warmAgents >= 0",
             "warmAgents is neither a count nor a share: write it like 3 or 10%",
+        ),
+        (
+            "!has(self.scaling) || !has(self.scaling.schedules) || self.scaling.schedules.all(s, !has(s.minAgents) || "
+            "has(s.maxAgents) || s.minAgents <= self.maxAgents)",
+            "minAgents of a schedule is above the pool's maxAgents: set maxAgents in the schedule too",
+        ),
+        (
+            "!has(self.scaling) || !has(self.scaling.schedules) || self.scaling.schedules.all(s, !has(s.maxAgents) || "
+            "has(s.minAgents) || s.maxAgents >= self.minAgents)",
+            "maxAgents of a schedule is below the pool's minAgents: set minAgents in the schedule too",
         ),
         (
             "!has(self.spot) || self.spot.onDemandBase <= self.maxAgents",
@@ -184,9 +343,10 @@ class AgentPoolSpec(ApiModel):
             }
         ),
     ] = 3
-    """Agents held ready while the pool is in use: a number, or a share of maxAgents such as `10%`."""
+    """Agents a pool starts with, and wakes with: a number, or a share of maxAgents such as `10%`. They are kept until
+    the pool knows `idleTimeout` of its own arrivals; from then on those say how many agents it needs."""
     idle_timeout: Duration = "30m"
-    """Without work for so long, the pool rests at minAgents and lets its warm agents go."""
+    """Without work for so long, the pool rests at minAgents. Until then one agent stays at least."""
     replicas: Agents | None = None
     """Number of agents set from outside through the scale subresource (`kubectl scale`, an HPA). While present it
     takes the place of the scaling policy, within minAgents, maxAgents and the budget. Remove it to hand control back.
@@ -195,6 +355,8 @@ class AgentPoolSpec(ApiModel):
     """What a budget may take from this pool, and when."""
     pause: Pause = Pause.NONE
     """Hold scaling in, out, or both. A budget still acts."""
+    mode: Mode = Mode.ENFORCE
+    """`Preview` decides and publishes what it would do, and writes no workload: agents stay as they are."""
     agent: Agent = Agent()
     scaling: Scaling = Scaling()
     spot: Spot = Spot()
@@ -209,6 +371,21 @@ class CapacityStatus(ApiModel):
     ready: int = 0
 
 
+class ForecastStatus(ApiModel):
+    """The forecast of arrivals and its measured quality, one hour ahead over the last two days."""
+
+    model: str
+    """How the forecast is made."""
+    horizon: str
+    """How far it looks."""
+    wape_percent: int
+    """Weighted absolute percentage error."""
+    coverage_percent: int
+    """Share of the time that stayed under the stated upper bound; 90 is what it states."""
+    ready: bool
+    """It acts: it has been better than yesterday's values and than no change, and its bound holds what it states."""
+
+
 class DecisionRecord(ApiModel):
     """One change of the pool's size, with what led to it."""
 
@@ -217,6 +394,8 @@ class DecisionRecord(ApiModel):
     to_agents: int
     reason: str
     message: str
+    inputs: str = ""
+    """The figures it was made from."""
     hourly_cost_usd: str
     """What an hour costs after the change."""
     hourly_cost_change_usd: str
@@ -239,6 +418,8 @@ class AgentPoolStatus(ApiModel):
     """Reason of the last change of size."""
     hourly_cost_usd: str = "0.00"
     last_scale_time: str | None = None
+    forecast: ForecastStatus | None = None
+    """The forecast, once two and a half days of arrivals are known."""
     decisions: Annotated[list[DecisionRecord], Field(max_length=10)] = []
     """The last ten changes of size, newest first."""
     conditions: Annotated[

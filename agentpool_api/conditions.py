@@ -35,6 +35,7 @@ class PoolCondition(StrEnum):
     SCALING_LIMITED = "ScalingLimited"
     BUDGET_LIMITED = "BudgetLimited"
     METRICS_AVAILABLE = "MetricsAvailable"
+    FORECAST_READY = "ForecastReady"
     SPOT_AVAILABLE = "SpotAvailable"
 
 

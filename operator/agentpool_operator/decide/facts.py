@@ -44,6 +44,8 @@ class PoolFacts:
     silent: Sequence[str] = ()
     """Ready agents that do not report."""
     problems: Sequence[Problem] = ()
+    preview: bool = False
+    """Decisions are published and not carried out."""
     refused: Trouble | None = None
     """The manifests were refused: what runs is the last good state."""
 

@@ -39,6 +39,8 @@ class PoolLoad:
     """Measured time from asking for an agent to its first readiness."""
     oldest_wait_s: float | None = None
     """How long the longest waiting task has waited."""
+    partial: bool = False
+    """Some agents do not report: there may be more work than is seen."""
     budget_ceiling: int | None = None
     """Agents the budgets still pay for; ``None`` when no budget limits the pool."""
 

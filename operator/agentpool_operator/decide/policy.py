@@ -44,6 +44,8 @@ class ScalingPolicy:
     up: DirectionRules = field(default_factory=DirectionRules)
     down: DirectionRules = field(default_factory=DirectionRules)
     schedules: tuple[ScheduleWindow, ...] = ()
+    replicas: int | None = None
+    """Number set from outside: takes the place of everything that reads the load, and goes before the cost target."""
     pause: Pause = Pause.NONE
     spot: SpotPolicy = field(default_factory=SpotPolicy)
     prices: AgentPrices = field(default_factory=AgentPrices)

@@ -5,10 +5,11 @@
 | Ready            | enough agents serve, nothing is wrong  | too few serve, or something needs the user     |
 | Progressing      | agents start, leave or are replaced    | all are as asked                               |
 | ScalingActive    | the policy moves the size              | paused, set from outside, or nothing is known  |
-| ScalingLimited   | bounds hold the size                   | the size is what the policy wants              |
+| ScalingLimited   | bounds or the cost target hold it      | the size is what the policy wants              |
 | BudgetLimited    | a budget holds the size down           | no budget acts on the pool                     |
 | MetricsAvailable | the agents report                      | some do not, or Redis does not answer          |
-| SpotAvailable    | spot nodes take the pool's agents      | none does                                      |
+| ForecastReady    | the daily forecast acts                | it has yet to prove itself, or is not asked    |
+| SpotAvailable    | spot nodes take the pool's agents      | too few do: the others run on demand           |
 
 "Enough" is the smaller of what is asked for and minAgents, but one at least: a pool that serves stays Ready while it
 grows.
@@ -17,13 +18,17 @@ grows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
-from agentpool_api.conditions import Condition, PoolCondition, set_condition
+from agentpool_api.conditions import Condition, PoolCondition, rfc3339, set_condition
 from agentpool_operator.decide.budget import PoolCeiling
+from agentpool_operator.decide.explain import explain
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
+from agentpool_operator.decide.forecast import COVERAGE, Forecast
+from agentpool_operator.decide.policy import Pause, PolicyKind, ScalingPolicy
 from agentpool_operator.decide.reasons import Reason
-from agentpool_operator.decide.size import Size, SizePolicy
+from agentpool_operator.decide.scaling import Decision
+from agentpool_operator.decide.spot import SpotState
 
 Verdict = tuple[bool | None, str, str]
 """Status (None: Unknown), reason, message."""
@@ -32,23 +37,25 @@ Verdict = tuple[bool | None, str, str]
 def decide_pool_conditions(
     before: Iterable[Condition],
     facts: PoolFacts,
-    policy: SizePolicy,
-    size: Size,
+    policy: ScalingPolicy,
+    decision: Decision,
     ceiling: PoolCeiling | None,
+    spot: SpotState,
     *,
     now: datetime,
 ) -> list[Condition]:
     """All conditions, in a fixed order, with the transition times of those that did not change."""
     verdicts: dict[str, Verdict] = {
-        PoolCondition.READY: _ready(facts, policy, size),
-        PoolCondition.PROGRESSING: _progressing(facts, size),
-        PoolCondition.SCALING_ACTIVE: _scaling_active(facts, policy, size),
-        PoolCondition.SCALING_LIMITED: _scaling_limited(size, policy),
+        PoolCondition.READY: _ready(facts, policy, decision),
+        PoolCondition.PROGRESSING: _progressing(facts, decision.desired),
+        PoolCondition.SCALING_ACTIVE: _scaling_active(facts, policy, decision),
+        PoolCondition.SCALING_LIMITED: _scaling_limited(decision, policy),
         PoolCondition.BUDGET_LIMITED: _budget_limited(ceiling),
         PoolCondition.METRICS_AVAILABLE: _metrics_available(facts),
+        PoolCondition.FORECAST_READY: _forecast_ready(decision.state.forecast, policy),
     }
     if facts.spot_enabled:
-        verdicts[PoolCondition.SPOT_AVAILABLE] = _spot_available(facts.spot)
+        verdicts[PoolCondition.SPOT_AVAILABLE] = _spot_available(facts.spot, spot)
     conditions = [condition for condition in before if condition.type in verdicts]
     for type_, (status, reason, message) in verdicts.items():
         conditions = set_condition(
@@ -58,15 +65,17 @@ def decide_pool_conditions(
     return sorted(conditions, key=lambda condition: order.index(condition.type))
 
 
-def _ready(facts: PoolFacts, policy: SizePolicy, size: Size) -> Verdict:
+def _ready(facts: PoolFacts, policy: ScalingPolicy, decision: Decision) -> Verdict:
     if facts.refused is not None:
         return False, facts.refused.reason, facts.refused.message
     trouble = _trouble(facts)
     if trouble is not None:
         return False, trouble.reason, trouble.message
-    if size.desired == 0:
-        return True, "ScaledToZero", f"no agent is wanted: {size.message}"
-    enough = max(1, min(size.desired, policy.min_agents))
+    if facts.preview and not facts.existing:
+        return False, "Preview", "mode Preview starts no agent: set spec.mode to Enforce"
+    if decision.desired == 0 and not facts.preview:
+        return True, "ScaledToZero", f"no agent is wanted: {explain(decision, policy)}"
+    enough = max(1, min(facts.existing if facts.preview else decision.desired, policy.min_agents))
     if facts.ready >= enough:
         return True, "AgentsReady", "enough agents serve"
     if facts.on_demand.unschedulable or facts.spot.unschedulable:
@@ -84,34 +93,42 @@ def _trouble(facts: PoolFacts) -> Trouble | None:
     return facts.on_demand.waiting or facts.spot.waiting
 
 
-def _progressing(facts: PoolFacts, size: Size) -> Verdict:
+def _progressing(facts: PoolFacts, desired: int) -> Verdict:
+    if facts.preview:
+        return False, "Preview", "spec.mode is Preview: no workload is written"
     if not (facts.on_demand.current and facts.spot.current):
         return True, "RollingOut", "agents are made from the newest configuration"
-    if facts.existing < size.desired:
+    if facts.existing < desired:
         return True, "ScalingOut", "agents are added"
-    if facts.existing > size.desired:
+    if facts.existing > desired:
         return True, "ScalingIn", "agents finish their work and leave"
-    if facts.ready < size.desired:
+    if facts.ready < desired:
         return True, "AgentsStarting", "agents start"
     return False, "Stable", "all agents serve"
 
 
-def _scaling_active(facts: PoolFacts, policy: SizePolicy, size: Size) -> Verdict:
+def _scaling_active(facts: PoolFacts, policy: ScalingPolicy, decision: Decision) -> Verdict:
+    if facts.preview:
+        return False, "Preview", "decisions are published and not carried out: set spec.mode to Enforce"
     if policy.replicas is not None:
         return False, "ReplicasSet", "spec.replicas holds the size: remove it to hand scaling back to the policy"
-    if not policy.may_grow and not policy.may_shrink:
+    if policy.pause is Pause.BOTH:
         return False, "Paused", "spec.pause holds the size"
-    if size.reason is Reason.METRICS_MISSING or (not facts.metrics_available and facts.ready > 0):
+    if decision.reason is Reason.METRICS_MISSING or (not facts.metrics_available and facts.ready > 0):
         return False, "MetricsMissing", "the load is not known, so the size stays"
-    if not policy.may_grow or not policy.may_shrink:
+    if policy.pause is not Pause.NONE:
         return True, "PartlyPaused", "spec.pause holds one direction"
     return True, "PolicyActive", "the size follows the work"
 
 
-def _scaling_limited(size: Size, policy: SizePolicy) -> Verdict:
-    if size.wished > policy.max_agents and size.desired >= policy.max_agents:
+def _scaling_limited(decision: Decision, policy: ScalingPolicy) -> Verdict:
+    if decision.reason is Reason.COST_TARGET:
+        return True, "CostTarget", "more agents are wanted than cost.targetPerHour pays for: raise it for more"
+    if decision.reason is Reason.SCHEDULE:
+        return True, "Schedule", "the bounds of an open schedule hold the size"
+    if decision.wished > policy.max_agents and decision.desired >= policy.max_agents:
         return True, "TooManyAgents", f"more agents are wanted than maxAgents ({policy.max_agents}) allows"
-    if size.wished < policy.min_agents and size.desired == policy.min_agents:
+    if decision.wished < policy.min_agents and decision.desired == policy.min_agents:
         return True, "TooFewAgents", f"fewer agents are wanted than minAgents ({policy.min_agents}) demands"
     return False, "WithinBounds", "the size is what the work needs"
 
@@ -136,7 +153,24 @@ def _metrics_available(facts: PoolFacts) -> Verdict:
     return True, "NoAgents", "no agent serves, so none reports"
 
 
-def _spot_available(spot: CapacityFacts) -> Verdict:
-    if spot.unschedulable:
-        return False, "Unschedulable", f"no spot node takes an agent: {spot.unschedulable}"
+def _forecast_ready(forecast: Forecast | None, policy: ScalingPolicy) -> Verdict:
+    if policy.policy is PolicyKind.THRESHOLD:
+        return False, "NotUsed", "the Threshold policy reads no forecast"
+    if forecast is None:
+        return False, "HistoryTooShort", "two and a half days of arrivals are needed: the size follows the load alone"
+    if forecast.ready:
+        return True, "Proven", "better than yesterday's values and than no change: it may raise the size"
+    if forecast.wape >= min(forecast.naive_wape, forecast.last_wape):
+        return False, "NotBetterThanNaive", "yesterday's values or no change would do as well: it does not act"
+    return False, "CoverageOff", f"its upper bound does not hold the {COVERAGE:.0%} it states: it does not act"
+
+
+def _spot_available(facts: CapacityFacts, spot: SpotState) -> Verdict:
+    if spot.has_fallen_back:
+        retry = rfc3339(datetime.fromtimestamp(spot.retry_at_s, UTC))
+        return False, "FellBack", f"too few spot nodes: other agents run on demand, spot is tried again at {retry}"
+    if spot.limit is not None:
+        return False, "Retrying", f"spot nodes are tried again with {spot.step} agents, the others run on demand"
+    if facts.unschedulable:
+        return False, "Unschedulable", f"no spot node takes an agent: {facts.unschedulable}"
     return True, "SpotAvailable", "spot agents find nodes"

@@ -7,61 +7,86 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from agentpool_api.agentpool import AgentPoolStatus, CapacityStatus, DecisionRecord
+from agentpool_api.agentpool import AgentPoolStatus, CapacityStatus, DecisionRecord, ForecastStatus
 from agentpool_api.conditions import Condition, rfc3339
 from agentpool_api.money import usd
+from agentpool_operator.decide.explain import explain, told_inputs
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts
-from agentpool_operator.decide.size import Size
-from agentpool_operator.decide.split import AgentPrices, CapacitySplit, hourly_cost_nanousd
+from agentpool_operator.decide.forecast import Forecast
+from agentpool_operator.decide.policy import PolicyKind, ScalingPolicy
+from agentpool_operator.decide.scaling import Decision
+from agentpool_operator.decide.split import CapacitySplit, hourly_cost_nanousd
 
 KEPT_DECISIONS = 10
+FORECAST_MODEL = "daily profile × level, yesterday + difference, no change; weighted by error"
+FORECAST_HORIZON = "24h"
 
 
 def decide_pool_status(
     before: AgentPoolStatus,
     facts: PoolFacts,
-    size: Size,
-    split: CapacitySplit,
-    split_before: CapacitySplit,
-    prices: AgentPrices,
+    policy: ScalingPolicy,
+    decision: Decision,
     conditions: list[Condition],
     *,
     selector: str,
     now: datetime,
 ) -> AgentPoolStatus:
-    """The status after a pass; ``split_before`` is what was asked for before it."""
-    cost = hourly_cost_nanousd(split, prices)
+    """The status after a pass. What a change costs is counted from what was asked for before, by capacity type."""
+    split, cost = decision.split, decision.cost_after_nanousd
+    split_before = CapacitySplit(on_demand=before.on_demand.desired, spot=before.spot.desired)
+    forecast = decision.state.forecast if policy.policy is PolicyKind.FORECAST else None
     status = before.model_copy(
         update={
             "observed_generation": facts.generation,
             "replicas": facts.existing,
             "selector": selector,
-            "desired_agents": size.desired,
+            "desired_agents": decision.desired,
             "ready_agents": facts.ready,
             "on_demand": _capacity(split.on_demand, facts.on_demand),
             "spot": _capacity(split.spot, facts.spot),
             "hourly_cost_usd": usd(cost),
+            "forecast": told_forecast(before.forecast, forecast),
             "conditions": conditions,
         }
     )
-    if size.desired == (before.desired_agents or 0) and before.desired_agents is not None:
+    if decision.desired == before.desired_agents:
         return status
     record = DecisionRecord(
         at=rfc3339(now),
         from_agents=before.desired_agents or 0,
-        to_agents=size.desired,
-        reason=size.reason,
-        message=size.message,
+        to_agents=decision.desired,
+        reason=decision.reason,
+        message=explain(decision, policy),
+        inputs=told_inputs(decision.inputs),
         hourly_cost_usd=usd(cost),
-        hourly_cost_change_usd=usd(cost - hourly_cost_nanousd(split_before, prices)),
+        hourly_cost_change_usd=usd(cost - hourly_cost_nanousd(split_before, policy.prices)),
     )
     return status.model_copy(
         update={
-            "reason": str(size.reason),
+            "reason": str(decision.reason),
             "last_scale_time": record.at,
             "decisions": [record, *before.decisions][:KEPT_DECISIONS],
         }
     )
+
+
+def told_forecast(told: ForecastStatus | None, forecast: Forecast | None) -> ForecastStatus | None:
+    """The forecast's quality in whole per cent. A figure told before stays until it is off by a whole point."""
+    if forecast is None:
+        return None
+    return ForecastStatus(
+        model=FORECAST_MODEL,
+        horizon=FORECAST_HORIZON,
+        wape_percent=_settled(told.wape_percent if told else None, forecast.wape),
+        coverage_percent=_settled(told.coverage_percent if told else None, forecast.coverage),
+        ready=forecast.ready,
+    )
+
+
+def _settled(told: int | None, share: float) -> int:
+    percent = min(share * 100, 1000.0)
+    return round(percent) if told is None or abs(percent - told) >= 1.0 else told
 
 
 def _capacity(desired: int, facts: CapacityFacts) -> CapacityStatus:

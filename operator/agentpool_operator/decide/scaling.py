@@ -1,8 +1,9 @@
 """How many agents should a pool have now, on which capacity, why, and what does that change cost?
 
 One pure function, `decide`. Order of authority, the later wins: the load (forecast policy or threshold rule), agents
-kept warm or let go when idle, the HPA's ``behavior``, the bounds of the pool and its schedules, the hourly cost target,
-the user's pause, the budget. Growth is never held by a cooldown except in the threshold rule.
+kept warm or let go when idle, the HPA's ``behavior`` (or, in place of these three, the number set from outside), the
+bounds of the pool and its schedules, the hourly cost target, the user's pause, the budget. Growth is never held by a
+cooldown except in the threshold rule.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from agentpool_operator.decide.threshold import decide_threshold, needed_agents
 _LASTING_SHARE = 0.5
 """Share of the tasks beyond what the arrivals explain that will still be there one start-up later: a long task seen
 in service is on average half done."""
+
+
+_ANY_SERVICE_S = 1.0
+"""Where nothing arrives and nothing is served there is no load, however long a task would take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,11 +69,12 @@ class _Size:
 
 
 def decide(
-    policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, now_s: float, spot_available: bool = True
+    policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, now_s: float, spot_limit: int | None = None
 ) -> Decision:
     """The next size of a pool. Same input, same output; a pass over its own outcome changes nothing.
 
-    Unknown load keeps the size (within bounds and budget). Sizes are compared with what was asked for last, so a pool
+    Unknown load keeps the size (within bounds and budget), load that is known in part never makes it smaller. Spot
+    agents beyond `spot_limit` run on demand. Sizes are compared with what was asked for last, so a pool
     whose agents are slow to appear or to leave is not asked twice.
     """
     load = trusted(load)
@@ -78,13 +84,17 @@ def decide(
         state = replace(state, wishes=(Wish(now_s, present),))
     state = remembered(state, load, now_s)
     bounds = scheduled_bounds(policy.min_agents, policy.max_agents, policy.schedules, now_s=now_s)
+    is_new = state.desired is None and present == 0
     wish, state, inputs = _wish(policy, load, state, bounds, present, now_s)
-    size = _bounded(wish, policy, bounds, spot_available)
-    size = _unpaused(size, policy.pause, present)
+    if load.partial and wish.agents < present and policy.replicas is None:
+        wish = wish.to(present, Reason.METRICS_MISSING)
+    size = _bounded(wish, policy, bounds, spot_limit)
+    if not is_new:  # a pool that starts is no change of size
+        size = _unpaused(size, policy.pause, present)
     if load.budget_ceiling is not None and size.agents > load.budget_ceiling:
         size = size.to(load.budget_ceiling, Reason.BUDGET)
-    split = split_capacity(size.agents, policy.spot, spot_available=spot_available)
-    before = split_capacity(present, policy.spot, spot_available=spot_available)
+    split = split_capacity(size.agents, policy.spot, spot_limit=spot_limit)
+    before = split_capacity(present, policy.spot, spot_limit=spot_limit)
     return Decision(
         desired=size.agents,
         split=split,
@@ -101,6 +111,8 @@ def _wish(
     policy: ScalingPolicy, load: PoolLoad, state: PoolState, bounds: Bounds, present: int, now_s: float
 ) -> tuple[_Size, PoolState, dict[str, float]]:
     """What the load asks for, the state with the wish remembered, and the figures it came from."""
+    if policy.replicas is not None:
+        return _Size(policy.replicas, (Reason.EXTERNAL,)), state, {}
     if policy.policy is PolicyKind.THRESHOLD:
         size, inputs = _threshold_wish(policy, load, state, bounds, present, now_s)
         return _warm_or_idle(size, policy, load, state, now_s), state, inputs
@@ -151,6 +163,8 @@ def _forecast_wish(
     rate = (
         None if state.drift is None or load.arrivals_per_s is None else current_rate(state.history, state.drift.noise)
     )
+    if load.service_s is None and rate is not None and rate.per_s == 0 and load.in_system == 0:
+        load = replace(load, service_s=_ANY_SERVICE_S)
     if rate is None or state.drift is None or load.service_s is None:
         known = max(present, present_work or 0)
         return _Size(known, (Reason.METRICS_MISSING if known == present else Reason.CURRENT_LOAD,)), inputs
@@ -230,16 +244,16 @@ def _warm_or_idle(size: _Size, policy: ScalingPolicy, load: PoolLoad, state: Poo
     return size
 
 
-def _bounded(size: _Size, policy: ScalingPolicy, bounds: Bounds, spot_available: bool) -> _Size:
+def _bounded(size: _Size, policy: ScalingPolicy, bounds: Bounds, spot_limit: int | None) -> _Size:
     reason = Reason.SCHEDULE if bounds.windows else Reason.BOUNDS
     size = size.to(min(max(size.agents, bounds.min_agents), bounds.max_agents), reason)
-    if policy.hourly_cost_target_nanousd is None:
+    if policy.hourly_cost_target_nanousd is None or policy.replicas is not None:
         return size
     affordable = affordable_agents(
         policy.hourly_cost_target_nanousd,
         policy.spot,
         policy.prices,
-        spot_available=spot_available,
+        spot_limit=spot_limit,
         limit=bounds.max_agents,
     )
     return size.to(min(size.agents, max(affordable, bounds.min_agents)), Reason.COST_TARGET)

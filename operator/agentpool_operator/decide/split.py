@@ -50,18 +50,20 @@ def share_ppm(share: Decimal | float | str) -> int:
     return int((value * PARTS).to_integral_value(ROUND_HALF_EVEN))
 
 
-def split_capacity(total: int, policy: SpotPolicy, *, spot_available: bool = True) -> CapacitySplit:
+def split_capacity(total: int, policy: SpotPolicy, *, spot_limit: int | None = None) -> CapacitySplit:
     """Exactly `total` agents as on-demand and spot.
 
     The first `on_demand_base` agents are on-demand; of the rest `spot_share_ppm` are spot, rounded down, so that the
     rounding favours the capacity that stays. Neither part shrinks when the total grows. Example: 5 agents, base 0,
-    share .7 → 3.5 rounds to 3 spot and 2 on-demand. Without spot capacity all agents are on-demand.
+    share .7 → 3.5 rounds to 3 spot and 2 on-demand. Spot agents beyond `spot_limit` (``None``: no limit) run on demand.
     """
     total = max(total, 0)
-    if not policy.enabled or not spot_available:
+    if not policy.enabled:
         return CapacitySplit(on_demand=total, spot=0)
     above_base = max(total - max(policy.on_demand_base, 0), 0)
     spot = above_base * min(max(policy.spot_share_ppm, 0), PARTS) // PARTS
+    if spot_limit is not None:
+        spot = min(spot, max(spot_limit, 0))
     return CapacitySplit(on_demand=total - spot, spot=spot)
 
 
@@ -71,12 +73,12 @@ def hourly_cost_nanousd(split: CapacitySplit, prices: AgentPrices) -> int:
 
 
 def affordable_agents(
-    target_nanousd_per_h: int, policy: SpotPolicy, prices: AgentPrices, *, spot_available: bool = True, limit: int
+    target_nanousd_per_h: int, policy: SpotPolicy, prices: AgentPrices, *, spot_limit: int | None = None, limit: int
 ) -> int:
     """Most agents, at most `limit`, whose hour costs no more than the target. More money never gives fewer agents."""
     low, high = 0, max(limit, 0)
     while low < high:
         middle = (low + high + 1) // 2
-        cost = hourly_cost_nanousd(split_capacity(middle, policy, spot_available=spot_available), prices)
+        cost = hourly_cost_nanousd(split_capacity(middle, policy, spot_limit=spot_limit), prices)
         low, high = (middle, high) if cost <= target_nanousd_per_h else (low, middle - 1)
     return low

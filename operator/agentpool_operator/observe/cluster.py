@@ -40,6 +40,7 @@ class PodFacts:
     ready: bool
     ready_since_s: float | None
     """When it last became ready or unready."""
+    created_s: float | None = None
     started_s: float | None
     """When a node took it: from here on it costs money."""
     leaving: bool
@@ -52,6 +53,7 @@ class PodFacts:
     waiting_container: str
     unschedulable: str
     """The scheduler's message while no node takes the pod."""
+    unschedulable_since_s: float | None = None
     deletion_cost: str | None
     labels: Mapping[str, str]
 
@@ -150,6 +152,7 @@ def pod_facts(body: Mapping[str, Any]) -> PodFacts:
         phase=phase,
         ready=ready.get("status") == "True",
         ready_since_s=_unix_s(ready.get("lastTransitionTime")),
+        created_s=_unix_s(metadata.get("creationTimestamp")),
         started_s=_unix_s(status.get("startTime")),
         leaving="deletionTimestamp" in metadata,
         ended=phase in ("Succeeded", "Failed"),
@@ -157,6 +160,7 @@ def pod_facts(body: Mapping[str, Any]) -> PodFacts:
         waiting_message=message,
         waiting_container=container,
         unschedulable=_unschedulable(scheduled),
+        unschedulable_since_s=_unix_s(scheduled.get("lastTransitionTime")) if _unschedulable(scheduled) else None,
         deletion_cost=(metadata.get("annotations") or {}).get(POD_DELETION_COST_ANNOTATION),
         labels=dict(labels),
     )

@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
 from agentpool_operator.decide.load import PoolLoad
+from agentpool_operator.decide.spot import SpotFacts
 from agentpool_operator.decide.trouble import container_trouble
 from agentpool_operator.observe.cluster import PodFacts, PoolKey, Store
 from agentpool_operator.observe.readings import Readings
 from agentpool_operator.observe.runtime_stats import PoolStats
 
+KNOWN_STARTUPS = 20
+SHORTEST_STARTUP_S = 10.0
+"""Below this the time until a wish is seen, made and taken in by clients counts for more than the pod's own."""
+
+
+def observe_startup(pods: Iterable[PodFacts], known: dict[str, float]) -> float | None:
+    """Median time from a pod's creation to its readiness, over the newest pods seen; None before the first.
+
+    ``known`` holds seconds by pod UID, oldest first; a pod is measured once, for later it may have lost readiness.
+    """
+    for pod in pods:
+        if pod.ready and pod.uid not in known and pod.created_s is not None and pod.ready_since_s is not None:
+            known[pod.uid] = max(pod.ready_since_s - pod.created_s, 0.0)
+    for uid in list(known)[:-KNOWN_STARTUPS]:
+        del known[uid]
+    return max(statistics.median(known.values()), SHORTEST_STARTUP_S) if known else None
+
+
+def observe_spot(pods: Iterable[PodFacts]) -> SpotFacts:
+    """How the pool's spot agents fare with the scheduler."""
+    present = [pod for pod in pods if pod.capacity_type == "spot" and not pod.leaving and not pod.ended]
+    waits = [pod.unschedulable_since_s for pod in present if pod.unschedulable_since_s is not None]
+    return SpotFacts(
+        placed=sum(not pod.unschedulable for pod in present),
+        ready=sum(pod.ready for pod in present),
+        waiting_since_s=min(waits, default=None),
+    )
+
 
 def observe_load(
-    pods: Sequence[PodFacts], stats: PoolStats, *, desired: int, concurrency: int, budget_ceiling: int | None
+    pods: Sequence[PodFacts],
+    stats: PoolStats,
+    *,
+    desired: int,
+    concurrency: int,
+    service_s: float | None,
+    startup_s: float | None,
+    budget_ceiling: int | None,
 ) -> PoolLoad:
-    """The load a decision reads. ``desired`` is what was asked for last: what is not there yet is starting."""
+    """The load a decision reads. ``desired`` is what was asked for last: what is not there yet is starting.
+
+    ``service_s`` is the service time known from before, for as long as the agents tell none.
+    """
     serving = [pod for pod in pods if not pod.leaving and not pod.ended and pod.name not in stats.draining]
     ready = sum(pod.ready for pod in serving)
     return PoolLoad(
         ready=ready,
         starting=max(desired - ready, 0),
-        draining=sum(1 for pod in pods if pod.leaving and not pod.ended),
+        draining=sum(not pod.ended and (pod.leaving or pod.name in stats.draining) for pod in pods),
         concurrency=concurrency,
         in_flight=stats.in_flight,
         queued=stats.queued,
         utilization=stats.utilization,
-        arrivals_per_s=None if stats.arrivals_per_s is None else (stats.arrivals_per_s,),
-        service_s=stats.service_s,
+        arrivals_per_s=stats.arrivals_by_s,
+        service_s=service_s if stats.service_s is None else stats.service_s,
+        startup_s=startup_s,
+        partial=stats.partial,
         budget_ceiling=budget_ceiling,
     )
 
@@ -41,6 +83,7 @@ def observe_pool(
     generation: int,
     spot_enabled: bool,
     deployments: Sequence[str],
+    preview: bool,
     refused: Trouble | None,
 ) -> PoolFacts:
     """The facts after the objects were applied. ``deployments`` are the names for on-demand and spot."""
@@ -59,6 +102,7 @@ def observe_pool(
         metrics_available=stats.available,
         silent=stats.silent,
         problems=stats.problems,
+        preview=preview,
         refused=refused,
     )
 

@@ -20,6 +20,8 @@ class Readings:
     """The newest reading, and what is needed to make rates of the next."""
 
     redis_up: bool = False
+    read_s: float = 0.0
+    """When heartbeats were last read: the moment that passes until the next reading see."""
     stats: dict[PoolKey, PoolStats] = field(default_factory=dict)
     books: dict[PoolKey, SpendBook] = field(default_factory=dict)
     carried: dict[ObjectKey, CarriedRecord] = field(default_factory=dict)
@@ -40,7 +42,7 @@ class Readings:
         self, heartbeats: Mapping[PoolKey, Mapping[str, Heartbeat]], store: Store, *, now_s: float
     ) -> None:
         """Take in one reading of every pool's heartbeats, by pod UID."""
-        self.redis_up = True
+        self.redis_up, self.read_s = True, now_s
         self._drop_others(heartbeats)
         for pool, reports in heartbeats.items():
             tracker = self.trackers.setdefault(pool, PoolTracker())

@@ -6,6 +6,7 @@ now. A report that is malformed, old, from the future or of a pod nobody knows i
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from agentpool_api.wire import Heartbeat, Problem
 from agentpool_operator import metrics
+from agentpool_operator.observe.arrivals import ArrivalSeconds
 from agentpool_operator.observe.cluster import PodFacts
 
 STALE_S = 10.0
@@ -25,6 +27,9 @@ AHEAD_S = 5.0
 WINDOW_S = 60.0
 """Rates and utilization are means over this time."""
 
+SERVICE_FADE_S = 120.0
+"""A completed request counts for the mean service time by e^(-age / this)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -35,9 +40,6 @@ class Sample:
     in_flight: int
     arrivals: int
     """Arrived since the reading before."""
-    completed: int
-    service_s: float
-    """Time in service of the completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,11 @@ class PoolStats:
     queued: int | None = None
     utilization: float | None = None
     arrivals_per_s: float | None = None
+    """Mean over the last minute."""
+    arrivals_by_s: tuple[float, ...] | None = None
+    """Each of the last seconds, oldest first."""
     service_s: float | None = None
+    """Mean of the last minutes; while nothing is completed, the last one known."""
     last_activity_s: float | None = None
     draining: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
@@ -83,6 +89,10 @@ class PoolTracker:
     def __init__(self) -> None:
         self._before: dict[str, Heartbeat] = {}
         self._samples: deque[Sample] = deque()
+        self._arrivals = ArrivalSeconds()
+        self._read_s: float | None = None
+        self._completed = self._in_service_s = 0.0
+        self._completed_at_s = 0.0
 
     def update(self, heartbeats: Mapping[str, Heartbeat], pods: Sequence[PodFacts], *, now_s: float) -> PoolStats:
         """Take in a reading and tell what is known now."""
@@ -93,7 +103,9 @@ class PoolTracker:
         problems = _distinct(p for uid, h in fresh.items() for p in h.problems)
         if not fresh:
             self._before = {}
+            self._read_s = None
             self._samples.clear()
+            self._arrivals = ArrivalSeconds()
             return PoolStats(available=False, partial=bool(silent), silent=silent, problems=problems)
         serving = {uid: h for uid, h in fresh.items() if not h.draining}
         self._add(fresh, serving, now_s)
@@ -106,7 +118,8 @@ class PoolTracker:
             queued=sum(h.queued for h in fresh.values()),
             utilization=self._utilization(),
             arrivals_per_s=self._arrivals_per_s(),
-            service_s=self._service_s(),
+            arrivals_by_s=self._arrivals.show(now_s),
+            service_s=self._in_service_s / self._completed if self._completed else None,
             last_activity_s=min(max(activity), now_s) if activity else None,
             draining=frozenset(h.pod for h in fresh.values() if h.draining),
             problems=problems,
@@ -119,14 +132,19 @@ class PoolTracker:
         for uid, after in fresh.items():
             before = self._before.get(uid)
             if before is None or before.started_s != after.started_s:
-                continue  # a new process counts from zero; what it did before we saw it is not of this interval
-            arrivals += max(after.arrivals_total - before.arrivals_total, 0)
+                if self._read_s is None or after.started_s < self._read_s:
+                    continue  # what a process did before we looked is not of this interval
+                before = _beginning(after)
+            arrived = max(after.arrivals_total - before.arrivals_total, 0)
+            self._arrivals.add(arrived, before.at_s, after.at_s)
+            arrivals += arrived
             completed += max(after.completed_total - before.completed_total, 0)
             service_s += max(after.service_seconds_total - before.service_seconds_total, 0.0)
-        self._before = dict(fresh)
+        self._before, self._read_s = dict(fresh), now_s
+        self._complete(completed, service_s, now_s)
         capacity = sum(h.capacity for h in serving.values())
         in_flight = sum(h.in_flight for h in serving.values())
-        self._samples.append(Sample(now_s, capacity, in_flight, arrivals, completed, service_s))
+        self._samples.append(Sample(now_s, capacity, in_flight, arrivals))
         while self._samples and not 0 <= now_s - self._samples[0].at_s <= WINDOW_S:
             self._samples.popleft()
 
@@ -141,9 +159,18 @@ class PoolTracker:
         # The first sample's arrivals lie before the span.
         return sum(s.arrivals for s in list(self._samples)[1:]) / span_s if span_s > 0 else None
 
-    def _service_s(self) -> float | None:
-        completed = sum(sample.completed for sample in self._samples)
-        return sum(sample.service_s for sample in self._samples) / completed if completed else None
+    def _complete(self, completed: int, service_s: float, now_s: float) -> None:
+        if completed:
+            fade = math.exp(-min(max(now_s - self._completed_at_s, 0.0) / SERVICE_FADE_S, 50.0))
+            self._completed = self._completed * fade + completed
+            self._in_service_s = self._in_service_s * fade + service_s
+            self._completed_at_s = now_s
+
+
+def _beginning(heartbeat: Heartbeat) -> Heartbeat:
+    """What the process would have reported when it began."""
+    zero = {"arrivals_total": 0, "completed_total": 0, "service_seconds_total": 0.0}
+    return heartbeat.model_copy(update={"at_s": heartbeat.started_s, **zero})
 
 
 def _is_fresh(heartbeat: Heartbeat, now_s: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from agentpool_api.agentpool import AgentPoolStatus
+from agentpool_api.agentpool import AgentPoolStatus, Mode
 from agentpool_api.conditions import PoolCondition, set_condition
 from agentpool_api.labels import POOL_LABEL
 from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets
@@ -20,18 +20,18 @@ from agentpool_operator.decide.budget import PoolCeiling
 from agentpool_operator.decide.facts import Trouble
 from agentpool_operator.decide.pool_conditions import decide_pool_conditions
 from agentpool_operator.decide.pool_status import decide_pool_status
-from agentpool_operator.decide.size import Size, SizeMemory, decide_size
-from agentpool_operator.decide.split import CapacitySplit, split_capacity
+from agentpool_operator.decide.scaling import Decision
+from agentpool_operator.decide.split import CapacitySplit
 from agentpool_operator.errors import ManifestRefusedError
 from agentpool_operator.kinds import AGENT_POOL
 from agentpool_operator.manifests.pool import make_pool_objects
 from agentpool_operator.manifests.values import CAPACITY_TYPES, Manifest, PoolValues, digest
 from agentpool_operator.observe.cluster import PoolKey
-from agentpool_operator.observe.pool import observe_load, observe_pool
+from agentpool_operator.observe.pool import observe_pool
 from agentpool_operator.reconcile import pool_metrics
 from agentpool_operator.reconcile.context import Context, PoolState, Refusal
-from agentpool_operator.reconcile.policies import agent_prices, size_policy, spot_policy
 from agentpool_operator.reconcile.selection import budget_ceiling
+from agentpool_operator.reconcile.sizing import size_pool, told_decision
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +43,7 @@ REFUSED_RETRY_S = 60.0
 class Outcome:
     """What a pass decided and how it went."""
 
-    size: Size
-    split: CapacitySplit
+    decision: Decision
     ceiling: PoolCeiling | None
     refused: Trouble | None
 
@@ -63,12 +62,12 @@ async def reconcile_pool(context: Context, key: PoolKey) -> None:
     except ManifestRefusedError as error:
         await _report_unreadable(context, body, error)
         return
-    before = _status_of(body)
     ceiling = budget_ceiling(context.store, body, state.spec)
-    size = _decide(context, key, body, state, before, ceiling)
-    split = split_capacity(size.desired, spot_policy(state.spec))
-    refused = await _act(context, key, state, split)
-    await _report(context, key, state, Outcome(size, split, ceiling, refused))
+    decision = size_pool(context, key, body, state, ceiling)
+    refused = None
+    if state.spec.mode is Mode.ENFORCE:
+        refused = await _act(context, key, state, decision.split)
+    await _report(context, key, state, Outcome(decision, ceiling, refused))
 
 
 def _status_of(body: dict[str, Any]) -> AgentPoolStatus:
@@ -77,33 +76,6 @@ def _status_of(body: dict[str, Any]) -> AgentPoolStatus:
     except ValidationError:
         log.warning("status unreadable, written anew", pool=body["metadata"]["name"])
         return AgentPoolStatus()
-
-
-def _decide(
-    context: Context,
-    key: PoolKey,
-    body: dict[str, Any],
-    state: PoolState,
-    before: AgentPoolStatus,
-    ceiling: PoolCeiling | None,
-) -> Size:
-    now_s, stats = context.clock(), context.readings.of(key)
-    state.last_active_s = max(
-        state.last_active_s, _unix_s(body["metadata"].get("creationTimestamp")) or 0.0, stats.last_activity_s or 0.0
-    )
-    memory = SizeMemory(
-        desired=before.desired_agents,
-        last_scaled_at_s=_unix_s(before.last_scale_time),
-        last_active_s=state.last_active_s,
-    )
-    load = observe_load(
-        context.store.pods_of(key),
-        stats,
-        desired=before.desired_agents or 0,
-        concurrency=state.spec.agent.concurrency,
-        budget_ceiling=ceiling.agents if ceiling else None,
-    )
-    return decide_size(size_policy(state.spec), load, memory, partial=stats.partial, now_s=now_s)
 
 
 async def _act(context: Context, key: PoolKey, state: PoolState, split: CapacitySplit) -> Trouble | None:
@@ -162,19 +134,18 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
         key,
         generation=state.generation,
         spot_enabled=spec.spot.enabled,
+        preview=spec.mode is Mode.PREVIEW,
         deployments=_deployment_names(_values(context, key, state)),
         refused=outcome.refused,
     )
     conditions = decide_pool_conditions(
-        before.conditions, facts, size_policy(spec), outcome.size, outcome.ceiling, now=now
+        before.conditions, facts, state.policy, outcome.decision, outcome.ceiling, state.spot, now=now
     )
     status = decide_pool_status(
         before,
         facts,
-        outcome.size,
-        outcome.split,
-        CapacitySplit(on_demand=before.on_demand.desired, spot=before.spot.desired),
-        agent_prices(spec),
+        state.policy,
+        told_decision(state, outcome.decision, before),
         conditions,
         selector=f"{POOL_LABEL}={key.name}",
         now=now,
@@ -217,7 +188,3 @@ def _values(context: Context, key: PoolKey, state: PoolState) -> PoolValues:
 
 def _deployment_names(values: PoolValues) -> list[str]:
     return [values.deployment_name(capacity_type) for capacity_type in CAPACITY_TYPES]
-
-
-def _unix_s(text: str | None) -> float | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else None

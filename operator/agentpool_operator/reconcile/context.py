@@ -12,9 +12,15 @@ from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_operator.act.api import Api
 from agentpool_operator.act.apply import AppliedState
 from agentpool_operator.decide.facts import Trouble
+from agentpool_operator.decide.policy import ScalingPolicy
+from agentpool_operator.decide.scaling import Decision
+from agentpool_operator.decide.spot import SpotState
+from agentpool_operator.decide.state import PoolState as ScalingState
 from agentpool_operator.errors import ManifestRefusedError
 from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store
 from agentpool_operator.observe.readings import Readings
+from agentpool_operator.reconcile.memory import Facts, Saved
+from agentpool_operator.reconcile.policies import scaling_policy
 from agentpool_operator.redis_link import RedisLink
 from agentpool_operator.settings import Settings
 
@@ -30,14 +36,38 @@ class Refusal:
 
 @dataclass(slots=True)
 class PoolState:
-    """What one process remembers of one pool; all of it can be found out again."""
+    """What one process remembers of one pool. What cannot be found out again is kept in Redis (see memory)."""
 
     uid: str
     generation: int
     spec: AgentPoolSpec
+    policy: ScalingPolicy
     applied: AppliedState = field(default_factory=AppliedState)
-    last_active_s: float = 0.0
     refused: Refusal | None = None
+    scaling: ScalingState | None = None
+    """None before the first decision of this process."""
+    changed_by: Decision | None = None
+    """The decision that last changed the size, until the status tells it."""
+    spot: SpotState = field(default_factory=SpotState)
+    startups: dict[str, float] = field(default_factory=dict)
+    startup_s: float | None = None
+    service_s: float | None = None
+    recalled: bool = False
+    """Redis was asked what it remembers of the pool."""
+    saved: Saved = field(default_factory=Saved)
+
+    def facts(self, scaling: ScalingState) -> Facts:
+        """What is to be kept, but for the arrivals."""
+        return Facts(
+            uid=self.uid,
+            desired=scaling.desired,
+            last_scaled_at_s=scaling.last_scaled_at_s,
+            last_active_at_s=scaling.last_active_at_s,
+            woken_at_s=scaling.woken_at_s,
+            service_s=self.service_s,
+            startup_s=self.startup_s,
+            spot=self.spot,
+        )
 
 
 @dataclass(slots=True)
@@ -63,10 +93,11 @@ class Context:
         uid, generation = str(body["metadata"]["uid"]), int(body["metadata"].get("generation", 0))
         state = self.pools.get(key)
         if state is None or state.uid != uid:
-            state = self.pools[key] = PoolState(uid, generation, _spec_of(body))
+            spec = _spec_of(body)
+            state = self.pools[key] = PoolState(uid, generation, spec, scaling_policy(spec))
         elif state.generation != generation:
-            state.spec = _spec_of(body)
-            state.generation = generation
+            spec = _spec_of(body)
+            state.spec, state.policy, state.generation = spec, scaling_policy(spec), generation
         return state
 
 

@@ -21,7 +21,9 @@ from agentpool_operator.observe.pod_times import observe_pod_times
 from agentpool_operator.observe.runtime_stats import parse_heartbeats
 from agentpool_operator.observe.spend import SpendBook, live_fields
 from agentpool_operator.reconcile.context import Context
+from agentpool_operator.reconcile.memory import save_commands
 from agentpool_operator.reconcile.policies import agent_prices
+from agentpool_operator.reconcile.sizing import recall
 from agentpool_operator.redis_link import Command
 
 FULL_READS_PER_PULSE = 100
@@ -53,10 +55,14 @@ async def _read_agents(
     commands: list[Command] = [("HGETALL", keys.heartbeats(*pool)) for pool in pools]
     commands += [("HGETALL", keys.charged_until(*pool)) for pool in pools]
     commands += [("HGETALL", keys.carried(budget.namespace, budget.name)) for budget in budgets]
+    forgotten = [pool for pool in pools if _is_forgotten(context, pool)]
+    commands += [("HGETALL", keys.memory(*pool)) for pool in forgotten]
     answers = [_hash(answer) for answer in await context.link.run(commands or [("PING",)])]
     heartbeats = dict(zip(pools, map(parse_heartbeats, answers[: len(pools)]), strict=False))
     charged = dict(zip(pools, map(_instants, answers[len(pools) : 2 * len(pools)]), strict=False))
     carried = dict(zip(budgets, answers[2 * len(pools) :], strict=False))
+    for pool, raw in zip(forgotten, answers[2 * len(pools) + len(budgets) :], strict=True):
+        recall(context, pool, raw)
     context.readings.carried = {key: CarriedRecord.parse(_texts(values)) for key, values in carried.items()}
     return heartbeats, charged
 
@@ -72,6 +78,7 @@ async def _charge_and_read_spend(
     commands = [
         command for pool in pools for command in _charge_commands(context, pool, heartbeats[pool], charged[pool], now_s)
     ]
+    commands += [command for pool in pools for command in _save_commands(context, pool)]
     first_read = len(commands)
     fields = live_fields(now_s)
     due = [pool for pool in pools if readings.book(pool).is_due(now_s)][:FULL_READS_PER_PULSE]
@@ -114,6 +121,24 @@ def _charge_commands(
         commands.append(trim_command(*pool, book.old_fields))
         book.old_fields = []
     return commands
+
+
+def _is_forgotten(context: Context, pool: PoolKey) -> bool:
+    """Whether this process has yet to ask what Redis remembers of the pool."""
+    body = context.store.get("AgentPool", *pool)
+    if body is None:
+        return False
+    try:
+        return not context.pool_state(pool, body).recalled
+    except ManifestRefusedError:
+        return False  # its pass says what is wrong
+
+
+def _save_commands(context: Context, pool: PoolKey) -> list[Command]:
+    state = context.pools.get(pool)
+    if state is None or state.scaling is None or not state.recalled:
+        return []
+    return save_commands(pool, state.facts(state.scaling), state.scaling.history, state.saved)
 
 
 def _hash(answer: Any) -> Mapping[bytes, bytes]:

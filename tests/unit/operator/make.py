@@ -4,6 +4,11 @@ from typing import Any
 
 from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_api.wire import Heartbeat
+from agentpool_operator.decide.policy import ScalingPolicy
+from agentpool_operator.decide.reasons import Reason
+from agentpool_operator.decide.scaling import Decision
+from agentpool_operator.decide.split import hourly_cost_nanousd, split_capacity
+from agentpool_operator.decide.state import PoolState
 from agentpool_operator.manifests.values import PoolValues
 from agentpool_operator.observe.cluster import PodFacts
 from agentpool_operator.settings import RedisAccess, RuntimeImage
@@ -70,3 +75,13 @@ def heartbeat(name: str = "p-1", at_s: float = 100.0, **changes: Any) -> Heartbe
         "wait_seconds_total": 0.0,
     }
     return Heartbeat(**(report | changes))
+
+
+def make_decision(desired: int = 3, *, reason: Reason = Reason.STEADY, **changes: Any) -> Decision:
+    """A decision for this size, split and priced by the defaults."""
+    policy = ScalingPolicy()
+    split = changes.pop("split", split_capacity(desired, policy.spot))
+    cost = hourly_cost_nanousd(split, policy.prices)
+    known: dict[str, Any] = {"reasons": (reason,), "inputs": {}, "wished": desired, "state": PoolState()}
+    costs = {"cost_before_nanousd": cost, "cost_after_nanousd": cost}
+    return Decision(desired=desired, split=split, **(known | costs | changes))

@@ -1,17 +1,22 @@
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from agentpool_api.wire import Problem
 from agentpool_operator.decide.budget import PoolCeiling
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
+from agentpool_operator.decide.forecast import Forecast
+from agentpool_operator.decide.policy import Pause, PolicyKind, ScalingPolicy
 from agentpool_operator.decide.pool_conditions import decide_pool_conditions
 from agentpool_operator.decide.reasons import Reason
-from agentpool_operator.decide.size import Size, SizePolicy
+from agentpool_operator.decide.spot import SpotState
+from agentpool_operator.decide.state import PoolState
 from agentpool_operator.decide.trouble import container_trouble
+from tests.unit.operator.make import make_decision
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-POLICY = SizePolicy(min_agents=2, max_agents=20)
+POLICY = ScalingPolicy(min_agents=2, max_agents=20)
 
 
 def facts(on_demand=None, spot=None, **changes):
@@ -26,12 +31,12 @@ def facts(on_demand=None, spot=None, **changes):
     return PoolFacts(**(known | changes))
 
 
-def size(desired=3, **changes):
-    return Size(**({"desired": desired, "reason": Reason.STEADY, "message": "why", "wished": desired} | changes))
+size = make_decision
 
 
-def conditions(seen=None, *, policy=POLICY, asked=None, ceiling=None, before=(), now=NOW):
-    found = decide_pool_conditions(before, seen or facts(), policy, asked or size(), ceiling, now=now)
+def conditions(seen=None, *, policy=POLICY, asked=None, ceiling=None, spot=None, before=(), now=NOW):
+    spot = spot or SpotState()
+    found = decide_pool_conditions(before, seen or facts(), policy, asked or size(), ceiling, spot, now=now)
     return {condition.type: condition for condition in found}
 
 
@@ -97,9 +102,9 @@ def test_progressing(seen, asked, expected):
     ("policy", "seen", "expected"),
     [
         (POLICY, facts(), ("True", "PolicyActive")),
-        (SizePolicy(min_agents=2, max_agents=9, replicas=4), facts(), ("False", "ReplicasSet")),
-        (SizePolicy(min_agents=2, max_agents=9, may_grow=False, may_shrink=False), facts(), ("False", "Paused")),
-        (SizePolicy(min_agents=2, max_agents=9, may_grow=False), facts(), ("True", "PartlyPaused")),
+        (ScalingPolicy(max_agents=9, replicas=4), facts(), ("False", "ReplicasSet")),
+        (ScalingPolicy(pause=Pause.BOTH), facts(), ("False", "Paused")),
+        (ScalingPolicy(pause=Pause.OUT), facts(), ("True", "PartlyPaused")),
         (POLICY, facts(metrics_available=False), ("False", "MetricsMissing")),
         (POLICY, facts(GONE, GONE, metrics_available=False), ("True", "PolicyActive")),
     ],
@@ -115,6 +120,8 @@ def test_scaling_active(policy, seen, expected):
         (size(20, wished=30), ("True", "TooManyAgents")),
         (size(2, wished=1), ("True", "TooFewAgents")),
         (size(0, wished=5), ("False", "WithinBounds")),
+        (size(5, wished=9, reason=Reason.COST_TARGET), ("True", "CostTarget")),
+        (size(5, wished=9, reason=Reason.SCHEDULE), ("True", "Schedule")),
     ],
 )
 def test_scaling_limited(asked, expected):
@@ -146,6 +153,47 @@ def test_budget_limited(ceiling, expected):
 )
 def test_metrics_available(seen, expected):
     assert verdict("MetricsAvailable", seen) == expected
+
+
+def forecast(**changes):
+    figures = {"wape": 0.2, "naive_wape": 0.3, "last_wape": 0.3, "coverage": 0.9} | changes
+    return Forecast(
+        minute=0, expected_per_s=np.ones(2), upper_per_s=np.ones(2), pinball=0.0, naive_pinball=0.0, **figures
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "made", "expected"),
+    [
+        (POLICY, None, ("False", "HistoryTooShort")),
+        (POLICY, forecast(), ("True", "Proven")),
+        (POLICY, forecast(wape=0.3), ("False", "NotBetterThanNaive")),
+        (POLICY, forecast(coverage=0.8), ("False", "CoverageOff")),
+        (ScalingPolicy(policy=PolicyKind.THRESHOLD), forecast(), ("False", "NotUsed")),
+    ],
+)
+def test_forecast_ready(policy, made, expected):
+    assert verdict("ForecastReady", policy=policy, asked=size(state=PoolState(forecast=made))) == expected
+
+
+@pytest.mark.parametrize(
+    ("spot", "expected"),
+    [
+        (SpotState(), ("True", "SpotAvailable")),
+        (SpotState(limit=0, failures=1, retry_at_s=1e9), ("False", "FellBack")),
+        (SpotState(limit=1, failures=1, retry_at_s=1e9, step=1), ("False", "Retrying")),
+    ],
+)
+def test_spot_available(spot, expected):
+    assert verdict("SpotAvailable", spot=spot) == expected
+
+
+def test_a_preview_claims_no_action_and_judges_what_runs():
+    seen = facts(preview=True)
+    assert verdict("ScalingActive", seen, asked=size(9)) == ("False", "Preview")
+    assert verdict("Progressing", seen, asked=size(9)) == ("False", "Preview")
+    assert verdict("Ready", seen, asked=size(0)) == ("True", "AgentsReady")
+    assert verdict("Ready", facts(GONE, GONE, preview=True)) == ("False", "Preview")
 
 
 def test_spot_available_is_told_only_where_spot_is_used():

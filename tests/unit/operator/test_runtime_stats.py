@@ -24,11 +24,35 @@ def test_two_reports_give_rates():
     assert stats.service_s == 3.0
 
 
-def test_a_restarted_process_does_not_count_backwards():
+def test_a_restarted_process_counts_from_zero():
     tracker = PoolTracker()
     update(tracker, [heartbeat(arrivals_total=1000)], [pod()])
-    after = heartbeat(at_s=102, started_s=101.0, arrivals_total=3)
-    assert update(tracker, [after], [pod()], now_s=102.0).arrivals_per_s == 0.0
+    after = heartbeat(at_s=102, started_s=101.0, arrivals_total=4)
+    assert update(tracker, [after], [pod()], now_s=102.0).arrivals_per_s == 2.0
+
+
+def test_what_an_agent_did_before_anybody_looked_is_not_of_now():
+    tracker = PoolTracker()
+    update(tracker, [heartbeat()], [pod()])
+    stats = update(tracker, [heartbeat(), heartbeat("b", 102.0, arrivals_total=900)], [pod(), pod("b")], now_s=102.0)
+    assert stats.arrivals_per_s == 0.0
+
+
+def test_the_service_time_stays_known_while_nothing_is_completed():
+    tracker = PoolTracker()
+    update(tracker, [heartbeat()], [pod()])
+    done = {"completed_total": 4, "service_seconds_total": 10.0}
+    update(tracker, [heartbeat(at_s=102, **done)], [pod()], now_s=102.0)
+    assert update(tracker, [heartbeat(at_s=5000, **done)], [pod()], now_s=5000.0).service_s == 2.5
+
+
+def test_a_faster_service_is_noticed_within_minutes():
+    tracker, total, spent = PoolTracker(), 0, 0.0
+    for second in range(0, 1200, 2):
+        total, spent = total + 2, spent + (20.0 if second < 600 else 2.0)
+        report = heartbeat(at_s=100.0 + second, completed_total=total, service_seconds_total=spent)
+        stats = update(tracker, [report], [pod()], now_s=100.0 + second)
+    assert 1.0 <= stats.service_s < 1.1
 
 
 @pytest.mark.parametrize("at_s", [100.0 - 10.1, 100.0 + 5.1], ids=["older than ten seconds", "from the future"])

@@ -7,11 +7,13 @@ from agentpool_operator.act.events import budget_occurrences, make_event, pool_o
 from agentpool_operator.decide.budget import BudgetLevel, BudgetPolicy, WindowSpend
 from agentpool_operator.decide.budget_status import BudgetFacts, decide_budget_status, is_worth_writing
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts
+from agentpool_operator.decide.policy import ScalingPolicy
 from agentpool_operator.decide.pool_conditions import decide_pool_conditions
 from agentpool_operator.decide.pool_status import decide_pool_status
 from agentpool_operator.decide.reasons import Reason
-from agentpool_operator.decide.size import Size, SizePolicy
-from agentpool_operator.decide.split import AgentPrices, CapacitySplit
+from agentpool_operator.decide.split import CapacitySplit
+from agentpool_operator.decide.spot import SpotState
+from tests.unit.operator.make import make_decision
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 USD = 1_000_000_000
@@ -27,16 +29,17 @@ def pool_status(before, desired, *, ready=3, now=NOW):
         redis_up=True,
         metrics_available=True,
     )
-    size = Size(desired=desired, reason=Reason.UTILIZATION_HIGH, message="busy", wished=desired)
-    policy = SizePolicy(min_agents=2, max_agents=20)
-    conditions = decide_pool_conditions(before.conditions, facts, policy, size, None, now=now)
+    inputs = {"arrivals_per_s": 1.5, "service_s": 2.0}
+    decision = make_decision(
+        desired, reason=Reason.UTILIZATION_HIGH, split=CapacitySplit(1, desired - 1), inputs=inputs
+    )
+    policy = ScalingPolicy(min_agents=2, max_agents=20)
+    conditions = decide_pool_conditions(before.conditions, facts, policy, decision, None, SpotState(), now=now)
     return decide_pool_status(
         before,
         facts,
-        size,
-        CapacitySplit(1, desired - 1),
-        CapacitySplit(before.on_demand.desired, before.spot.desired),
-        AgentPrices(),
+        policy,
+        decision,
         conditions,
         selector="s",
         now=now,
@@ -48,6 +51,7 @@ def test_a_change_of_size_is_recorded_with_its_cost():
     (record,) = first.decisions
     assert (record.from_agents, record.to_agents, record.reason) == (0, 3, "UtilizationHigh")
     assert (record.hourly_cost_usd, record.hourly_cost_change_usd) == ("0.80", "0.80")
+    assert record.inputs == "1.5 requests/s, 2 s each"
     second = pool_status(first, 5)
     assert second.decisions[0].hourly_cost_change_usd == "0.30"
     assert second.last_scale_time == "2026-11-21T12:00:00Z"

@@ -40,7 +40,7 @@ def test_split_table(total, share, base, on_demand, spot):
 
 
 def test_without_spot_capacity_every_agent_is_on_demand():
-    assert split_capacity(10, SpotPolicy(), spot_available=False) == CapacitySplit(10, 0)
+    assert split_capacity(10, SpotPolicy(), spot_limit=0) == CapacitySplit(10, 0)
     assert split_capacity(10, SpotPolicy(enabled=False)) == CapacitySplit(10, 0)
 
 

@@ -1,0 +1,48 @@
+"""How many requests arrived in each of the last seconds?
+
+Agents report counters, each at its own moment. A difference of two is spread over the time between them. Seconds are
+shown `LAG_S` late, when every agent has had the time to report about them; what is reported later still counts, in the
+first second that was not shown. So no request is lost or told twice, and the beat of the reports is not mistaken for
+one of the traffic.
+"""
+
+from __future__ import annotations
+
+import math
+
+LAG_S = 2
+"""A heartbeat comes every second; one may be late."""
+
+KEPT_S = 120
+"""Longer than passes are apart: a reader recognises by the time what it has seen."""
+
+
+class ArrivalSeconds:
+    """Counts by second of one pool."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, float] = {}
+        self._first_s: int | None = None
+        self._open_s = 0
+        """First second that was not shown yet."""
+
+    def add(self, count: int, begin_s: float, end_s: float) -> None:
+        """Take in a difference of two counters and the Unix times they were reported at."""
+        length_s = max(end_s - begin_s, 1e-3)
+        begin_s = max(begin_s, float(self._open_s))
+        end_s = begin_s + length_s
+        for second in range(int(begin_s), math.ceil(end_s)):
+            share = (min(end_s, second + 1.0) - max(begin_s, float(second))) / length_s
+            if count and share > 0:
+                self._counts[second] = self._counts.get(second, 0.0) + count * share
+
+    def show(self, now_s: float) -> tuple[float, ...]:
+        """Arrivals of each second since the first reading, at most `KEPT_S`, oldest first, told as if ending now."""
+        end_s = int(now_s) - LAG_S
+        if self._first_s is None or end_s < self._first_s:  # the first reading, or a clock that went back
+            self._first_s = self._open_s = end_s
+        self._open_s = max(self._open_s, end_s)
+        first_s = max(self._first_s, end_s - KEPT_S)
+        for second in [second for second in self._counts if second < first_s]:
+            del self._counts[second]
+        return tuple(self._counts.get(second, 0.0) for second in range(first_s, end_s))
