@@ -33,7 +33,7 @@ async def test_a_hundred_identical_requests_to_three_agents_are_one_call(
     assert len(upstream.calls) == 1
     assert {body for _, body in results} == {b"".join([*STREAM, DONE]) if stream else orjson.dumps(completion())}
     assert sorted({cache for cache, _ in results}) == ["coalesced", "miss"]
-    await until(lambda: not redis_server.command("KEYS", "*flight*"))
+    await until(lambda: not redis_server.command("KEYS", "*flight*"), 1.0)
 
 
 async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_fails(
@@ -49,7 +49,8 @@ async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_fails(
         await next(failing, good)(call)
 
     upstream.script = first_fails
-    results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
+    async with asyncio.timeout(1.5):  # sooner than the failed agent's turn would expire
+        results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
     assert sorted(cache for cache, _ in results) == ["502", "miss"]
     assert len(upstream.calls) == 2
 

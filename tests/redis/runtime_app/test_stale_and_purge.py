@@ -105,7 +105,10 @@ async def test_a_purge_of_one_model_or_tenant_leaves_the_others(
     assert (await outcome(runtime.chat(headers=other)))[0] == "miss"
 
 
-async def test_an_answer_that_was_being_made_during_a_purge_is_not_kept(runtime: Runtime, upstream: Upstream) -> None:
+async def test_an_answer_that_was_being_made_during_a_purge_is_not_kept(
+    runtime: Runtime, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_runtime.cache.purges.CLOCK_MARGIN_S", 0.0)
     good, go_on = upstream.script, asyncio.Event()
 
     async def slow(call) -> None:
