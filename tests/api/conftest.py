@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cluster.controlplane import ControlPlane
 from cluster.paths import state_dir
 from tests.api.pools import Pool
 from tests.api.support import (
@@ -30,9 +32,18 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RELEASE = "agentpool"
 
 
+def stop_abandoned() -> None:
+    """End what runs that were killed have left: each names its folder after its process."""
+    home = state_dir("test-api")
+    for folder in home.parent.glob(f"{home.name}-*[0-9]"):
+        if not Path(f"/proc/{folder.name.rpartition('-')[2]}").exists():
+            ControlPlane(folder).stop()
+
+
 @pytest.fixture(scope="session")
 def plane() -> Iterator[AuditedControlPlane]:
-    plane = AuditedControlPlane(state_dir("test-api"), fake_nodes=3)
+    stop_abandoned()
+    plane = AuditedControlPlane(state_dir(f"test-api-{os.getpid()}"), fake_nodes=3)
     plane.start()
     try:
         cluster = Cluster(plane)

@@ -246,7 +246,12 @@ class Operator:
                     "import sys; sys.modules['kubernetes'] = None; "
                     "import runpy; runpy.run_module('agentpool_operator', run_name='__main__')",
                 ],
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}", **environment, "AGENTPOOL_HTTP_PORT": str(self.port)},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}",
+                    **environment,
+                    "AGENTPOOL_HTTP_PORT": str(self.port),
+                },
                 cwd=ROOT / "operator",
                 stdout=log,
                 stderr=log,
