@@ -56,7 +56,6 @@ class Rule(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Agent:
-    asked_at_s: float
     ready_at_s: float
     tasks: set[int] = field(default_factory=set)
     leaves_by_s: float | None = None
@@ -89,7 +88,7 @@ class _Replay:
         self._ended = 0
         self._service_total_s = 0.0
         size = _first_size(tasks, terms)
-        self._agents: dict[_Agent, None] = {_Agent(0.0, 0.0): None for _ in range(size)}
+        self._agents: dict[_Agent, None] = {_Agent(0.0): None for _ in range(size)}
         self._starting: deque[_Agent] = deque()
         self._leaving: set[_Agent] = set()
         self._free = deque(agent for _ in range(terms.concurrency) for agent in self._agents)
@@ -187,10 +186,10 @@ class _Replay:
         self._scale_events += 1
         self._account(float(now))
         for _ in range(desired - present):
-            agent = _Agent(float(now), now + self._terms.startup_s)
+            agent = _Agent(now + self._terms.startup_s)
             self._agents[agent] = None
             self._starting.append(agent)
-        for agent in self._first_to_leave(now, present - desired):
+        for agent in self._first_to_leave(present - desired):
             self._dismiss(agent, float(now))
 
     def _load(self, now: int, present: int) -> PoolLoad:
@@ -210,12 +209,13 @@ class _Replay:
             oldest_wait_s=now - self._arrival[self._queue[0]] if self._queue else 0.0,
         )
 
-    def _first_to_leave(self, now: int, count: int) -> list[_Agent]:
-        """Those that start, then idle ones where the rule marks them, then the newest: a Deployment's own order."""
+    def _first_to_leave(self, count: int) -> list[_Agent]:
+        """The idle ones first where the rule marks them, then the newest, which also are those that still start."""
         if count <= 0:
             return []
         staying = [agent for agent in reversed(self._agents) if agent.leaves_by_s is None]
-        staying.sort(key=lambda a: (a.ready_at_s <= now, len(a.tasks) if self._rule.idle_first else 0, -a.asked_at_s))
+        if self._rule.idle_first:
+            staying.sort(key=lambda agent: len(agent.tasks))
         return staying[:count]
 
     def _dismiss(self, agent: _Agent, now_s: float) -> None:
