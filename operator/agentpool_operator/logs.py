@@ -19,7 +19,11 @@ def configure_logs(log_format: str, level: str) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     text = log_format == "text"
-    renderer: Processor = structlog.dev.ConsoleRenderer(colors=False) if text else structlog.processors.JSONRenderer()
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        if text
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -61,7 +61,7 @@ async def _read_agents(
     heartbeats = dict(zip(pools, map(parse_heartbeats, answers[: len(pools)]), strict=False))
     charged = dict(zip(pools, map(_instants, answers[len(pools) : 2 * len(pools)]), strict=False))
     carried = dict(zip(budgets, answers[2 * len(pools) :], strict=False))
-    for pool, raw in zip(forgotten, answers[2 * len(pools) + len(budgets) :], strict=True):
+    for pool, raw in zip(forgotten, answers[2 * len(pools) + len(budgets) :], strict=False):
         recall(context, pool, raw)
     context.readings.carried = {key: CarriedRecord.parse(_texts(values)) for key, values in carried.items()}
     return heartbeats, charged
