@@ -83,7 +83,7 @@ def test_what_a_budget_takes_depends_on_the_priority(operator, cluster, namespac
 
 def test_agents_time_is_charged_by_capacity_type_exactly_once(start, pool: Pool, budget, redis_server, namespace):
     operator = start()
-    pool.apply(cost={"onDemandPerHour": "3600", "spotPerHour": "360"}).wait_ready()
+    pool.apply(cost={"onDemandPerHour": "3600", "spotPerHour": "360", "targetPerHour": "10000"}).wait_ready()
     until(lambda: pool.status["readyAgents"] == 3, "all agents")
     hash_ = keys.spend(namespace, "research")
 
@@ -189,7 +189,7 @@ def test_a_deleted_pool_does_not_free_what_it_spent(operator, pool: Pool, cluste
     assert budget.status["level"] == "ScaleDown"
     spend(0.5, "other")
     budget.wait_level("EmergencyShutdown")
-    assert other.condition("BudgetLimited") == ("True", "EmergencyShutdown")
+    until(lambda: other.condition("BudgetLimited") == ("True", "EmergencyShutdown"), "the other pool to follow")
 
 
 def test_another_selector_counts_anew(operator: Operator, pool: Pool, budget: Budget, spend):
