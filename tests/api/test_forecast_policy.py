@@ -13,6 +13,8 @@ from tests.api.pools import Pool
 from tests.api.support import CORE, DEPLOYMENTS, Agents, Cluster, Redis, now_s, until
 
 CALM = {"warmAgents": 2, "spot": {"percent": 0}, "agent": {"image": "mine:1", "concurrency": 4}}
+COUNT = 'agentpool_operator_pass_seconds_count{kind="AgentPool"}'
+SUM = 'agentpool_operator_pass_seconds_sum{kind="AgentPool"}'
 
 
 class Traffic(Agents):
@@ -87,13 +89,14 @@ def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     pool.wait_condition("ForecastReady", "False", "HistoryTooShort")
     traffic.per_s = 30.0
     until(lambda: (pool.replicas()[0] or 0) >= 8, "agents for thirty requests a second", 40, seen=lambda: pool.status)
-    size = pool.replicas()[0]
-    assert size <= 15
-    grown = pool.status["decisions"][0]
-    assert "requests/s" in grown["inputs"]
-    assert grown["hourlyCostChangeUsd"] != "0.00"
+    assert "in hand" in pool.status["decisions"][0]["inputs"]
+    assert pool.status["decisions"][0]["hourlyCostChangeUsd"] == "3.00"
     until(lambda: known_minutes(redis_server, namespace), "arrivals in Redis", 70)
 
+    traffic.per_s = 60.0
+    until(lambda: pool.replicas()[0] >= 15, "agents for sixty requests a second", 40, seen=lambda: pool.status)
+    assert pool.status["decisions"][0]["reason"] in ("ForecastDemand", "Bounds")
+    assert "requests/s, 1 s each" in pool.status["decisions"][0]["inputs"]
     memory = redis_bytes(redis_server).hgetall(keys.memory(namespace, "research"))
     facts = json.loads(memory[b"facts"])
     assert facts["service_s"] == pytest.approx(1.0)
@@ -101,7 +104,7 @@ def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     told = len(pool.status["decisions"])
     start()
     time.sleep(8)
-    assert pool.replicas()[0] >= 8
+    assert pool.replicas()[0] >= 15
     assert len(pool.status["decisions"]) <= told + 2
     kept = redis_bytes(redis_server).hget(keys.memory(namespace, "research"), "facts")
     assert json.loads(kept)["woken_at_s"] == facts["woken_at_s"]
@@ -114,13 +117,14 @@ def test_under_a_steady_load_nothing_is_written(start, pool: Pool, traffic: Traf
     until(lambda: pool.condition("MetricsAvailable") == ("True", "HeartbeatsFresh"), "metrics")
     time.sleep(20)
     before, version = len(cluster.writes(user)), pool.body["metadata"]["resourceVersion"]
+    passes, spent_s = operator.metric(COUNT), operator.metric(SUM)
     time.sleep(10)
     assert cluster.writes(user)[before:] == []
     assert pool.body["metadata"]["resourceVersion"] == version
     assert operator.metric("agentpool_operator_pass_errors_total") == 0
-    count = operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}')
-    spent = operator.metric('agentpool_operator_pass_seconds_sum{kind="AgentPool"}')
-    print(f"{1000 * spent / count:.2f} ms per pass")
+    passes, spent_s = operator.metric(COUNT) - passes, operator.metric(SUM) - spent_s
+    assert passes >= 4
+    print(f"{1000 * spent_s / passes:.2f} ms per pass")
 
 
 def test_a_preview_publishes_and_writes_no_workload(
@@ -136,7 +140,7 @@ def test_a_preview_publishes_and_writes_no_workload(
     until(lambda: pool.status["desiredAgents"] >= 8, "the wish", 40, seen=lambda: pool.status)
     assert pool.replicas() == (2, 0)
     assert pool.deployment("on-demand")["metadata"]["generation"] == generation, before
-    assert pool.status["decisions"][0]["reason"] == "ForecastDemand"
+    assert pool.status["decisions"][0]["reason"] in ("ForecastDemand", "CurrentLoad")
     pool.apply(**CALM, mode="Enforce")
     until(lambda: (pool.replicas()[0] or 0) >= 8, "what was only a wish", 20)
 

@@ -48,7 +48,7 @@ def decide_pool_conditions(
     verdicts: dict[str, Verdict] = {
         PoolCondition.READY: _ready(facts, policy, decision),
         PoolCondition.PROGRESSING: _progressing(facts, decision.desired),
-        PoolCondition.SCALING_ACTIVE: _scaling_active(facts, policy, decision),
+        PoolCondition.SCALING_ACTIVE: _scaling_active(facts, policy),
         PoolCondition.SCALING_LIMITED: _scaling_limited(decision, policy),
         PoolCondition.BUDGET_LIMITED: _budget_limited(ceiling),
         PoolCondition.METRICS_AVAILABLE: _metrics_available(facts),
@@ -107,14 +107,14 @@ def _progressing(facts: PoolFacts, desired: int) -> Verdict:
     return False, "Stable", "all agents serve"
 
 
-def _scaling_active(facts: PoolFacts, policy: ScalingPolicy, decision: Decision) -> Verdict:
+def _scaling_active(facts: PoolFacts, policy: ScalingPolicy) -> Verdict:
     if facts.preview:
         return False, "Preview", "decisions are published and not carried out: set spec.mode to Enforce"
     if policy.replicas is not None:
         return False, "ReplicasSet", "spec.replicas holds the size: remove it to hand scaling back to the policy"
     if policy.pause is Pause.BOTH:
         return False, "Paused", "spec.pause holds the size"
-    if decision.reason is Reason.METRICS_MISSING or (not facts.metrics_available and facts.ready > 0):
+    if not facts.metrics_available and facts.ready > 0:
         return False, "MetricsMissing", "the load is not known, so the size stays"
     if policy.pause is not Pause.NONE:
         return True, "PartlyPaused", "spec.pause holds one direction"

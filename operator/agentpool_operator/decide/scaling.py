@@ -157,6 +157,8 @@ def _forecast_wish(
     """Agents for the work expected one start-up ahead, and never fewer than the tasks that wait now need."""
     startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
     inputs: dict[str, float] = {"startup_s": startup_s}
+    if load.in_system is not None:
+        inputs["in_system"] = float(load.in_system)
     present_work = needed_agents(
         arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=load.in_system
     )
@@ -194,8 +196,6 @@ def _forecast_wish(
         "peakedness": state.drift.peakedness,
         "growth": growth,
     }
-    if load.in_system is not None:
-        inputs["in_system"] = float(load.in_system)
     if agents == present:
         return _Size(agents, (Reason.STEADY,)), inputs
     reason = Reason.WOKEN if present == 0 else Reason.FORECAST

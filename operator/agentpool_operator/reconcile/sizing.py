@@ -24,6 +24,9 @@ from agentpool_operator.reconcile.memory import read_memory, with_memory
 
 log = structlog.get_logger(__name__)
 
+NEW_S = 120.0
+"""Of a pool younger than this nothing need be remembered."""
+
 
 def recall(context: Context, key: PoolKey, raw: Mapping[bytes, bytes]) -> None:
     """Take in what Redis remembers of a pool that this process has not decided on before."""
@@ -33,7 +36,7 @@ def recall(context: Context, key: PoolKey, raw: Mapping[bytes, bytes]) -> None:
     state.recalled = True
     found = read_memory(raw, state.uid)
     if found is None:
-        if (body.get("status") or {}).get("decisions"):
+        if context.clock() - (_unix_s(body["metadata"].get("creationTimestamp")) or 0.0) > NEW_S:
             log.warning("nothing is remembered of the pool's arrivals, its forecast begins anew", pool=key.name)
         return
     facts, history = found
