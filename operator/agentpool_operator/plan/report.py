@@ -54,9 +54,10 @@ def heading(pool: str, trace: str, tasks: Tasks, policy: ScalingPolicy, terms: P
     """What was replayed, on what."""
     mean = tasks.mean_service_s
     traffic = f"{len(tasks.arrival_s):,} tasks" + (f" of {mean:.1f} s on average" if mean else "")
+    slots = "task" if terms.concurrency == 1 else "tasks"
     prices = policy.prices
     lines = [
-        f"{pool}: {terms.min_agents} to {terms.max_agents} agents of {terms.concurrency} tasks, "
+        f"{pool}: {terms.min_agents} to {terms.max_agents} agents of {terms.concurrency} {slots}, "
         f"{terms.startup_s:g} s to start, {usd(prices.on_demand_nanousd)} USD an hour on demand, "
         f"{usd(prices.spot_nanousd)} on spot",
         f"{trace}: {traffic} in {duration(tasks.duration_s)}",

@@ -74,7 +74,7 @@ def test_the_heading_says_when_the_maximum_is_too_small():
     tasks = tasks_at(*[(float(at), 60.0) for at in range(60)], duration_s=120)
     small, large = (heading("mine", "traffic.csv", tasks, ScalingPolicy(), terms(max_agents=most)) for most in (20, 40))
     assert small.splitlines()[:2] == [
-        "mine: 1 to 20 agents of 1 tasks, 45 s to start, 0.50 USD an hour on demand, 0.15 on spot",
+        "mine: 1 to 20 agents of 1 task, 45 s to start, 0.50 USD an hour on demand, 0.15 on spot",
         "traffic.csv: 60 tasks of 60.0 s on average in 2 minutes",
     ]
     assert "above maxAgents 20" in small
