@@ -108,6 +108,9 @@ def _translated(error: ApiError) -> Exception:
         return ClusterUnavailableError(f"gone meanwhile: {status.message}")
     if status.code == 403 and "being terminated" in (status.message or ""):
         return ManifestRefusedError("NamespaceTerminating", "the namespace is being deleted: nothing new can be made")
+    if status.code == 403 and " cannot " in (status.message or ""):
+        # Our own rights: missing, or not known yet to an API server that has just started. No manifest mends that.
+        return ClusterUnavailableError(f"not allowed: {status.message}")
     # A value of the wrong form in free-form parts, such as a quantity, is answered as an internal error.
     unconvertible = status.code == 500 and "convert" in (status.message or "")
     if status.code in (400, 403, 422) or unconvertible:
