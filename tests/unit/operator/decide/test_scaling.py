@@ -299,3 +299,40 @@ def test_more_arrivals_never_give_fewer_agents(first, second, service, concurren
         for rate in (low, high)
     ]
     assert sizes == sorted(sizes)
+
+
+EXTERNAL = ScalingPolicy(min_agents=2, max_agents=20, replicas=9, hourly_cost_target_nanousd=1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "load", "desired", "reason"),
+    [
+        pytest.param(EXTERNAL, observed(arrivals_per_s=[90.0] * 60), 9, Reason.EXTERNAL, id="in place of the policy"),
+        pytest.param(replace(EXTERNAL, replicas=50), observed(), 20, Reason.BOUNDS, id="within the bounds"),
+        pytest.param(EXTERNAL, observed(budget_ceiling=4), 4, Reason.BUDGET, id="under the budget"),
+        pytest.param(EXTERNAL, observed(partial=True), 9, Reason.EXTERNAL, id="whoever reports"),
+    ],
+)
+def test_the_number_set_from_outside(policy, load, desired, reason):
+    decision = decide(policy, load, PoolState(desired=12), now_s=NOW)
+    assert (decision.desired, decision.reason) == (desired, reason)
+
+
+def test_where_some_agents_are_silent_a_pool_grows_but_does_not_shrink():
+    quiet = observed(arrivals_per_s=[0.0] * 60, in_flight=0, partial=True)
+    held, now_s = settle(ScalingPolicy(), quiet, PoolState(desired=9))
+    assert (held.desired, held.reason) == (9, Reason.METRICS_MISSING)
+    growing = observed(arrivals_per_s=[20.0] * 60, partial=True)
+    busy, _ = settle(ScalingPolicy(), growing, held.state, now_s=now_s)
+    assert busy.desired > 9
+
+
+def test_a_paused_pool_still_starts():
+    new = PoolLoad(ready=0)
+    assert decide(ScalingPolicy(pause=Pause.BOTH), new, PoolState(), now_s=NOW).desired == 2
+
+
+def test_where_nothing_comes_and_nothing_is_served_the_service_time_does_not_matter():
+    idle = observed(arrivals_per_s=[0.0] * 60, in_flight=0, service_s=None)
+    decision, _ = settle(ScalingPolicy(), idle, PoolState(desired=9))
+    assert decision.desired == 2
