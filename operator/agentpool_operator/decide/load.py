@@ -60,7 +60,7 @@ class PoolLoad:
 MOST = 1_000_000
 """Agents or tasks beyond which a figure is taken as this many: no cluster holds more, and arithmetic stays exact."""
 LONGEST_STARTUP_S = 3600.0
-LONGEST_SERVICE_S = 86_400.0
+SHORTEST_SERVICE_S, LONGEST_SERVICE_S = 1e-6, 86_400.0
 
 
 def _positive(value: float | None) -> float | None:
@@ -76,16 +76,15 @@ def _count(value: float | None) -> int | None:
     return None if known is None else int(min(known, MOST))
 
 
-def _at_most(value: float | None, limit: float) -> float | None:
-    return None if value is None else min(value, limit)
+def _within(value: float | None, least: float, most: float) -> float | None:
+    return None if value is None else min(max(value, least), most)
 
 
 def trusted(load: PoolLoad) -> PoolLoad:
     """The same observation with every impossible figure turned into unknown.
 
     Agents cannot be unknown (the API server is asked for them): an impossible count of agents is 0. A utilization over
-    1 is kept (a report may count a task twice while it moves); only what is not a number of its kind is dropped. Huge
-    counts and times are cut to what a cluster can hold.
+    1 is kept (a report may count a task twice while it moves); only what is not a number of its kind is dropped. Counts and times beyond what a cluster can hold are cut to it.
     """
     return replace(
         load,
@@ -96,8 +95,8 @@ def trusted(load: PoolLoad) -> PoolLoad:
         in_flight=_count(load.in_flight),
         queued=_count(load.queued),
         utilization=_not_negative(load.utilization),
-        service_s=_at_most(_positive(load.service_s), LONGEST_SERVICE_S),
-        startup_s=_at_most(_not_negative(load.startup_s), LONGEST_STARTUP_S),
+        service_s=_within(_positive(load.service_s), SHORTEST_SERVICE_S, LONGEST_SERVICE_S),
+        startup_s=_within(_not_negative(load.startup_s), 0.0, LONGEST_STARTUP_S),
         oldest_wait_s=_not_negative(load.oldest_wait_s),
         budget_ceiling=None if load.budget_ceiling is None else max(int(load.budget_ceiling), 0),
     )

@@ -13,6 +13,9 @@ import math
 LAG_S = 2
 """A heartbeat comes every second; one may be late."""
 
+FEWEST_S = 10
+"""The shortest span a rate is measured on."""
+
 KEPT_S = 120
 """Longer than passes are apart: a reader recognises by the time what it has seen."""
 
@@ -36,8 +39,11 @@ class ArrivalSeconds:
             if count and share > 0:
                 self._counts[second] = self._counts.get(second, 0.0) + count * share
 
-    def show(self, now_s: float) -> tuple[float, ...]:
-        """Arrivals of each second since the first reading, at most `KEPT_S`, oldest first, told as if ending now."""
+    def show(self, now_s: float) -> tuple[float, ...] | None:
+        """Arrivals of each second since the first reading, at most `KEPT_S`, oldest first, told as if ending now.
+
+        None until `FEWEST_S` are known: a rate of less would be chance, and whoever restarts would act on it.
+        """
         end_s = int(now_s) - LAG_S
         if self._first_s is None or end_s < self._first_s:  # the first reading, or a clock that went back
             self._first_s = self._open_s = end_s
@@ -45,4 +51,6 @@ class ArrivalSeconds:
         first_s = max(self._first_s, end_s - KEPT_S)
         for second in [second for second in self._counts if second < first_s]:
             del self._counts[second]
+        if end_s - self._first_s < FEWEST_S:
+            return None
         return tuple(self._counts.get(second, 0.0) for second in range(first_s, end_s))
