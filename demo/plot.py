@@ -70,11 +70,14 @@ def _agents(axes: Axes, times: list[float], snapshots: Sequence[Snapshot], concu
         step="post",
     )
     axes.step(times, [s.desired for s in snapshots], where="post", color="black", linewidth=1.4, label="desired")
-    wanted = [min(s.in_flight / concurrency, 1.6 * max(d.desired for d in snapshots)) for s in snapshots]
+    most = max([1, *(s.desired for s in snapshots), *(s.ready for s in snapshots)])
+    wanted = [
+        s.in_flight / concurrency if s.in_flight <= 1.15 * most * concurrency else float("nan") for s in snapshots
+    ]
     axes.plot(times, wanted, color=DEMAND, linewidth=1.0, linestyle="--", label=f"demand ÷ {concurrency} per agent")
     axes.set_ylabel("agents")
     axes.legend(loc="upper left", ncols=4, frameon=False, fontsize=9)
-    axes.set_ylim(top=1.35 * max([1, *(s.desired for s in snapshots), *(s.ready for s in snapshots)]))
+    axes.set_ylim(top=1.35 * most)  # room for the legend; a demand far above what there is leaves the panel
 
 
 def _spend(axes: Axes, times: list[float], snapshots: Sequence[Snapshot], scale_down_percent: int) -> None:
