@@ -84,7 +84,8 @@ def trusted(load: PoolLoad) -> PoolLoad:
     """The same observation with every impossible figure turned into unknown.
 
     Agents cannot be unknown (the API server is asked for them): an impossible count of agents is 0. A utilization over
-    1 is kept (a report may count a task twice while it moves); only what is not a number of its kind is dropped. Counts and times beyond what a cluster can hold are cut to it.
+    1 is kept (a report may count a task twice while it moves); only what is not a number of its kind is dropped. Counts
+    and times beyond what a cluster can hold are cut to it.
     """
     return replace(
         load,
