@@ -119,6 +119,8 @@ class WindowStatus(ApiModel):
     """Of that, on agents' time."""
     tokens: str
     """Of that, on model tokens."""
+    carried: str = "0.00"
+    """Of that, what the pools' figures no longer show: a pool left the budget, or Redis lost its data."""
     percent: int
     """Spent over limit, in whole percent, rounded down."""
     burn_rate_per_hour: str

@@ -57,13 +57,15 @@ def trim_command(namespace: str, pool: str, fields: Iterable[str]) -> Command:
 
 REPLACE = """
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV))
 return redis.status_reply('OK')
 """
 
 
 def carry_command(namespace: str, budget: str, record: CarriedRecord) -> Command:
-    """Write down what a budget has spent beyond what its pools' spend shows, in place of what was there."""
+    """Write down what a budget has spent beyond what its pools' spend shows, in place of what was there.
+
+    The record never expires: that it is gone means that Redis has lost its data.
+    """
     pairs = [text for pair in record.fields().items() for text in pair]
-    return ("EVAL", REPLACE, 1, keys.carried(namespace, budget), keys.SPEND_RETENTION_S, *pairs)
+    return ("EVAL", REPLACE, 1, keys.carried(namespace, budget), *pairs)

@@ -73,7 +73,7 @@ def is_worth_writing(
 
 
 def _without_amounts(status: CostBudgetStatus) -> CostBudgetStatus:
-    plain = {"spent": "", "agents": "", "tokens": "", "burn_rate_per_hour": ""}
+    plain = {"spent": "", "agents": "", "tokens": "", "carried": "", "burn_rate_per_hour": ""}
     windows = [window.model_copy(update=plain) for window in status.windows]
     return status.model_copy(update={"windows": windows, "spent": ""})
 
@@ -95,6 +95,7 @@ def _window(window: WindowSpend, policy: BudgetPolicy) -> WindowStatus:
         spent=_amount(window.spent_nanousd),
         agents=_amount(window.agents_nanousd),
         tokens=_amount(window.tokens_nanousd),
+        carried=_amount(window.carried_nanousd),
         percent=window.percent,
         burn_rate_per_hour=usd(window.burn_nanousd_per_h),
         resets_at=rfc3339(window.resets_at),

@@ -57,29 +57,34 @@ def carry(
 ) -> Carried:
     """``held`` is the record in Redis, ``written`` the windows of the budget's status.
 
-    Another selector counts anew: what it does not select is not its spend. A record that is gone while the status knows
-    of spend that Redis does not is a loss of data.
+    Another selector counts anew: what it does not select is not its spend. A record that is gone while the status has
+    windows is a loss of data: all tokens in Redis were then spent since, while living agents' time has been charged
+    anew from their start.
     """
     if held.selector not in ("", selector):
         return Carried(tuple(windows), CarriedRecord(selector=selector))
-    known = {(window.name, window.resets_at): _spent(window) for window in written}
-    result, grew = [], False
+    known = {(window.name, window.resets_at): window for window in written}
+    is_lost = not held.selector and any(_amount(window.spent) for window in known.values())
+    result = []
     for window in windows:
-        now_carried = replace(window, carried_nanousd=held.amounts.get(window.key, 0))
-        missing = known.get((window.name, rfc3339(window.resets_at)), 0) - now_carried.spent_nanousd
-        if missing > TOLERANCE_NANOUSD:
-            now_carried = replace(now_carried, carried_nanousd=now_carried.carried_nanousd + missing)
-            grew = True
-        result.append(now_carried)
+        before = known.get((window.name, rfc3339(window.resets_at)))
+        carried_nanousd = held.amounts.get(window.key, 0)
+        if before is not None and is_lost:
+            carried_nanousd = _amount(before.spent) - min(_amount(before.agents), window.agents_nanousd)
+        elif before is not None:
+            missing = _amount(before.spent) - window.agents_nanousd - window.tokens_nanousd - carried_nanousd
+            carried_nanousd += missing if missing > TOLERANCE_NANOUSD else 0
+        result.append(replace(window, carried_nanousd=carried_nanousd))
     lost_until_s = held.lost_until_s
-    if grew and not held.selector:
-        lost_until_s = max(int(window.resets_at.timestamp()) for window in windows)
+    if is_lost:
+        lost_until_s = max((int(window.resets_at.timestamp()) for window in windows), default=0)
     amounts = {window.key: window.carried_nanousd for window in result if window.carried_nanousd}
     return Carried(tuple(result), CarriedRecord(selector=selector, amounts=amounts, lost_until_s=lost_until_s))
 
 
-def _spent(window: WindowStatus) -> int:
+def _amount(text: str) -> int:
+    """Nano-USD of an amount in a status; one that cannot be read is nothing."""
     try:
-        return nanousd(window.spent)
+        return nanousd(text)
     except ValueError:
         return 0

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from agentpool_api.costbudget import WindowStatus
@@ -22,12 +23,12 @@ def counted(usd):
     )
 
 
-def written(usd, resets_at="2026-11-22T00:00:00Z"):
+def written(usd, resets_at="2026-11-22T00:00:00Z", agents="0"):
     return WindowStatus(
         name="daily",
         limit="100.00",
         spent=usd,
-        agents="0",
+        agents=agents,
         tokens=usd,
         percent=0,
         burn_rate_per_hour="0",
@@ -68,6 +69,22 @@ def test_after_redis_lost_its_data_the_status_is_restored_and_the_loss_is_told()
     outcome = carry([counted(0)], CarriedRecord(), [written("7.0000")], selector="s")
     assert spent(outcome) == 7 * USD
     assert outcome.record.lost_until_s == int(RESET.timestamp())
+
+
+def test_what_is_spent_between_the_loss_and_its_discovery_counts_on_top():
+    outcome = carry([counted(0.5)], CarriedRecord(), [written("7.0000")], selector="s")
+    assert spent(outcome) == 7.5 * USD
+
+
+def test_after_a_loss_the_time_of_living_agents_does_not_count_twice():
+    window = replace(counted(0.5), agents_nanousd=2 * USD)  # charged anew from the agents' start
+    outcome = carry([window], CarriedRecord(), [written("7.0000", agents="3.0000")], selector="s")
+    assert outcome.record.amounts == {KEY: 5 * USD}
+    assert spent(outcome) == 7.5 * USD
+
+
+def test_a_budget_that_spent_nothing_has_lost_nothing():
+    assert carry([counted(0)], CarriedRecord(), [written("0.00")], selector="s").record == RECORD
 
 
 def test_a_window_that_is_over_is_not_carried():
