@@ -12,8 +12,8 @@ from agentpool_api.labels import (
     RUNTIME_CONTAINER,
     RUNTIME_PORT,
 )
-from agentpool_api.quantity import duration_s
-from agentpool_api.runtime_settings import CONFIG_PATH, SECRETS_DIR
+from agentpool_api.quantity import duration_s, size_bytes
+from agentpool_api.runtime_settings import CACHE_DIR, CONFIG_PATH, SECRETS_DIR
 from agentpool_operator.manifests.config import make_config_map
 from agentpool_operator.manifests.merge import merged
 from agentpool_operator.manifests.placement import make_placement
@@ -24,6 +24,10 @@ NON_ROOT = 65532
 
 SETTLE_S = 10
 """Time between the end of draining and the kernel's kill: to settle, hand back and exit."""
+
+CACHE_SPARE_BYTES = 64 * 1024 * 1024
+"""Room beside the cached answers, with a quarter of theirs, for SQLite's pages and its log, which holds what a large
+eviction moves: a pod above its volume's sizeLimit is evicted."""
 
 DEFAULT_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
@@ -153,6 +157,9 @@ def _volumes(values: PoolValues) -> list[dict[str, Any]]:
     if values.redis.ca_pem:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         volumes.append({"name": "redis-ca", "secret": {"secretName": values.redis_secret_name, "items": items}})
+    if cache_bytes := size_bytes(values.spec.runtime.cache.disk_size):
+        limit = cache_bytes * 5 // 4 + CACHE_SPARE_BYTES
+        volumes.append({"name": "cache", "emptyDir": {"sizeLimit": str(limit)}})
     return volumes
 
 
@@ -165,6 +172,8 @@ def _runtime_mounts(values: PoolValues) -> list[dict[str, Any]]:
         mounts.append({"name": f"secret-{place}", "mountPath": f"{SECRETS_DIR}/{name}", "readOnly": True})
     if values.redis.ca_pem:
         mounts.append({"name": "redis-ca", "mountPath": _REDIS_CA_PATH, "readOnly": True})
+    if size_bytes(values.spec.runtime.cache.disk_size):
+        mounts.append({"name": "cache", "mountPath": CACHE_DIR})
     return mounts
 
 

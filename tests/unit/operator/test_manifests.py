@@ -89,6 +89,26 @@ def test_draining_ends_before_the_kernel_kills():
     assert pod_spec(agent={"drainTimeout": "90s"})["terminationGracePeriodSeconds"] == 100
 
 
+@pytest.mark.parametrize("drain_timeout", ["1s", "1500ms", "90s", "30m"])
+def test_the_kill_comes_later_than_the_drain_the_runtime_was_told(drain_timeout):
+    agent = {"drainTimeout": drain_timeout}
+    told = env_of(container("agent-runtime", agent=agent))["AGENTPOOL_DRAIN_TIMEOUT_S"]["value"]
+    assert pod_spec(agent=agent)["terminationGracePeriodSeconds"] >= float(told) + 10
+
+
+def test_a_disk_cache_has_a_volume_with_room_for_its_log():
+    spec = pod_spec(runtime={"cache": {"diskSize": "1Gi"}})
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "cache"]
+    assert volume["emptyDir"] == {"sizeLimit": str((1024 + 256 + 64) * 2**20)}
+    assert {"name": "cache", "mountPath": "/var/cache/agentpool"} in spec["containers"][0]["volumeMounts"]
+
+
+def test_without_a_disk_cache_there_is_no_volume_for_it():
+    for spec in (pod_spec(), pod_spec(runtime={"cache": {"diskSize": "0"}})):
+        assert "cache" not in [v["name"] for v in spec["volumes"]]
+        assert "/var/cache/agentpool" not in [m["mountPath"] for m in spec["containers"][0]["volumeMounts"]]
+
+
 def test_secrets_of_the_spec_are_optional_files():
     spec = pod_spec()
     secrets = {v["secret"]["secretName"]: v["secret"]["optional"] for v in spec["volumes"] if "secret" in v}
