@@ -23,12 +23,12 @@ $(INSTALLED): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-lock: ## Renew requirements/*.txt from pyproject.toml
-	$(PYTHON) -m pip install --quiet uv
+lock: $(INSTALLED) ## Renew requirements/*.txt from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
 	for extras in operator:operator runtime:runtime semantic:runtime,semantic convert:encoder; do \
-	  $(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $${extras#*:} pyproject.toml -o requirements/$${extras%:*}.txt; \
+	  $(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $${extras#*:} pyproject.toml -o requirements/$${extras%:*}.txt; \
 	done
-	$(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
+	$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.txt
 
 demo: $(INSTALLED) ## A pool under a budget on a real cluster: install, replay, plot
 	@$(BIN)/python -m demo

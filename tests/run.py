@@ -20,7 +20,7 @@ LAYERS: dict[str, list[list[str]]] = {
     "lint": [["make", "--no-print-directory", "lint"]],
     "unit": [[*PYTEST, "tests/unit", "tests/contract"]],
     "redis": [[*PYTEST, "tests/redis"]],
-    "api": [[*PYTEST, "tests/cluster", "tests/api"]],
+    "api": [[*PYTEST, "tests/cluster"], [*PYTEST, "--numprocesses=2", "--dist=loadfile", "tests/api"]],
     "e2e": [[*PYTEST, "tests/e2e"]],
 }
 TOOLS = [sys.executable, "-m", "cluster", "tools"]
