@@ -16,12 +16,14 @@ import aiohttp
 import hiredis
 import pytest
 
+from agent_runtime import redis_link
 from agent_runtime.app import App
 from agent_runtime.settings import load_process, parse_settings
 from tests.redis.runtime_app.upstream import Upstream
 
 KEY = "sk-test"
 BEARER = {"Authorization": f"Bearer {KEY}"}
+REQUEST_PATIENCE_S = redis_link.REQUEST_PATIENCE_S
 PRICE = {"inputPerMillion": "2", "outputPerMillion": "8", "cachedInputPerMillion": "1"}
 
 
@@ -32,7 +34,7 @@ def free_port() -> int:
         return port
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for something to become true; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -135,11 +137,15 @@ Start = Callable[..., Awaitable[Runtime]]
 
 
 @pytest.fixture
-async def start(upstream: Upstream, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Start]:
+async def start(
+    upstream: Upstream, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Start]:
     """``await start(settings, redis_url=…, POD_NAME=…)``: a running runtime; the default settings without arguments.
 
-    Depends on ``redis_server`` so that Redis outlives the runtimes that settle with it.
+    Depends on ``redis_server`` so that Redis outlives the runtimes that settle with it. Requests wait longer for it
+    than in production, or a busy machine's pause would count as an outage.
     """
+    monkeypatch.setattr(redis_link, "REQUEST_PATIENCE_S", 2.0)
     running: list[tuple[App, aiohttp.ClientSession]] = []
     (tmp_path / "local-key").mkdir()
     (tmp_path / "local-key" / "key").write_text(KEY)

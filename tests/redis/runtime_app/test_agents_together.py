@@ -27,18 +27,26 @@ async def test_a_hundred_identical_requests_to_three_agents_are_one_call(
     start: Start, upstream: Upstream, redis_server: RedisServer, stream: bool
 ) -> None:
     agents = [await start(redis_url=redis_server.url) for _ in range(3)]
-    slow_down(upstream, 0.3)
+    good = upstream.script
+
+    async def when_all_have_asked(call) -> None:
+        await until(lambda: sum(agent.app.service.active for agent in agents) == 100)
+        await asyncio.sleep(0.1)
+        await good(call)
+
+    upstream.script = when_all_have_asked
     asked = [outcome(agents[number % 3].chat(stream=stream)) for number in range(100)]
     results = await asyncio.gather(*asked)
     assert len(upstream.calls) == 1
     assert {body for _, body in results} == {b"".join([*STREAM, DONE]) if stream else orjson.dumps(completion())}
     assert sorted({cache for cache, _ in results}) == ["coalesced", "miss"]
-    await until(lambda: not redis_server.command("KEYS", "*flight*"), 1.0)
+    await until(lambda: not redis_server.command("KEYS", "*flight*"))
 
 
 async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_fails(
-    start: Start, upstream: Upstream, redis_server: RedisServer
+    start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agent_runtime.cache.shared.LEASE_MS", 60_000)
     settings = settings_for(upstream.url, connections={"retries": 0})
     agents = [await start(settings, redis_url=redis_server.url) for _ in range(2)]
     good = upstream.script
@@ -49,7 +57,7 @@ async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_fails(
         await next(failing, good)(call)
 
     upstream.script = first_fails
-    async with asyncio.timeout(1.5):  # sooner than the failed agent's turn would expire
+    async with asyncio.timeout(20):  # sooner than the failed agent's turn would expire
         results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
     assert sorted(cache for cache, _ in results) == ["502", "miss"]
     assert len(upstream.calls) == 2
@@ -74,10 +82,10 @@ async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_dies(
 async def test_a_long_answer_keeps_its_turn(
     start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent_runtime.cache.shared.LEASE_MS", 200)
-    monkeypatch.setattr("agent_runtime.cache.shared.RENEW_S", 0.05)
+    monkeypatch.setattr("agent_runtime.cache.shared.LEASE_MS", 1000)
+    monkeypatch.setattr("agent_runtime.cache.shared.RENEW_S", 0.1)
     agents = [await start(redis_url=redis_server.url) for _ in range(2)]
-    slow_down(upstream, 1.0)
+    slow_down(upstream, 1.5)  # longer than a turn lasts that nobody renews
     results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
     assert sorted(cache for cache, _ in results) == ["coalesced", "miss"]
     assert len(upstream.calls) == 1

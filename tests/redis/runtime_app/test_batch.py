@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.redis.runtime_app.conftest import BEARER, Runtime, Start, settings_for
+from tests.redis.runtime_app.conftest import BEARER, Runtime, Start, settings_for, until
 from tests.redis.runtime_app.upstream import Call, Upstream, answer, completion, model
 
 
@@ -67,6 +67,7 @@ async def test_five_of_a_model_are_worked_on_at_once(start: Start, upstream: Ups
         nonlocal most, busy
         busy += 1
         most = max(most, busy)
+        await until(lambda: most >= 5)
         await asyncio.sleep(0.02)
         busy -= 1
         await model(call)
@@ -110,21 +111,14 @@ async def test_a_batch_needs_a_key(runtime: Runtime) -> None:
 
 
 async def test_a_client_that_leaves_ends_its_items(start: Start, upstream: Upstream) -> None:
-    began = asyncio.Event()
-
     async def script(call: Call) -> None:
-        began.set()
         await asyncio.sleep(30)
 
     upstream.script = script
     runtime = await start(settings_for(upstream.url))
     task = asyncio.create_task(send(runtime, [chat(str(at)) for at in range(3)]))
-    await began.wait()
+    await until(lambda: len(upstream.calls) == 3)
     task.cancel()
-    for _ in range(100):
-        await asyncio.sleep(0.02)
-        if await runtime.metric("agentpool_runtime_client_disconnects_total") >= 1 and not runtime.app.service.active:
-            break
+    await until(lambda: runtime.app.service.active == 0)
     assert await runtime.metric("agentpool_runtime_client_disconnects_total") == 3
-    assert runtime.app.service.active == 0
     assert await runtime.metric("agentpool_runtime_in_flight") == 0

@@ -30,7 +30,7 @@ async def test_the_same_question_is_asked_once(runtime: Runtime, upstream: Upstr
         assert response.headers["x-agentpool-cache"] == "l1"
         assert response.headers["x-agentpool-cost-usd"] == "0.00"
         assert response.headers["x-agentpool-saved-usd"] == "0.000052"
-        assert response.headers["age"] == "0"
+        assert int(response.headers["age"]) < 10
         assert response.headers["cache-status"].startswith("agentpool; hit; ttl=359")
         assert await response.read() == first[1]
     assert len(upstream.calls) == 1
@@ -154,11 +154,12 @@ async def test_damaged_bytes_in_redis_are_a_miss(start: Start, upstream: Upstrea
 async def test_identical_requests_in_flight_are_one_call(runtime: Runtime, upstream: Upstream, stream: bool) -> None:
     good = upstream.script
 
-    async def slow(call) -> None:
-        await asyncio.sleep(0.2)
+    async def when_all_have_asked(call) -> None:
+        await until(lambda: runtime.app.service.active == 20)
+        await asyncio.sleep(0.1)
         await good(call)
 
-    upstream.script = slow
+    upstream.script = when_all_have_asked
     results = await asyncio.gather(*(outcome(runtime.chat(stream=stream)) for _ in range(20)))
     assert len(upstream.calls) == 1
     assert sorted(cache for cache, _ in results) == ["coalesced"] * 19 + ["miss"]
@@ -186,9 +187,10 @@ async def test_a_shared_call_outlives_the_caller_who_began_it(
 
     upstream.script = slow
     first = asyncio.create_task(outcome(runtime.chat(stream=stream)))
-    await asyncio.sleep(0.1)
+    await until(lambda: bool(upstream.calls))
+    (flight,) = runtime.app.pipeline._flights.values()
     second = asyncio.create_task(outcome(runtime.chat(stream=stream)))
-    await asyncio.sleep(0.1)
+    await until(lambda: flight._followers == 1)
     first.cancel()
     await asyncio.sleep(0.1)
     go_on.set()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from tests.redis.runtime_app.conftest import KEY, Runtime, Start, settings_for
+from tests.redis.runtime_app.conftest import KEY, Runtime, Start, settings_for, until
 from tests.redis.runtime_app.upstream import (
     DONE,
     STREAM,
@@ -123,7 +123,7 @@ async def test_a_silent_endpoint_ends_with_504(start: Start, upstream: Upstream)
     began = time.monotonic()
     status, error, _ = await failure(runtime.chat())
     assert (status, error["code"]) == (504, "upstream_timeout")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15  # half of what the endpoint would take
 
 
 async def test_an_endpoint_that_is_not_there_is_a_502(start: Start, upstream: Upstream) -> None:
@@ -228,24 +228,23 @@ async def test_a_caller_who_leaves_at_any_frame_ends_the_call_and_pays_for_what_
 
     upstream.script = slow if frames else never
 
+    has_read = asyncio.Event()
+
     async def read_some() -> None:
         async with runtime.chat(stream=True) as response:
-            for _ in range(min(frames, 4)):
+            for _ in range(frames):
                 await response.content.readuntil(b"\n\n")
+            has_read.set()
             await asyncio.sleep(30)
 
     reading = asyncio.create_task(read_some())
-    await asyncio.sleep(0.15)
+    await (has_read.wait() if frames else until(lambda: bool(upstream.calls)))
     reading.cancel()
-    for _ in range(100):
-        if upstream.lost:
-            break
-        await asyncio.sleep(0.02)
-    assert upstream.lost == 1
+    await until(lambda: upstream.lost == 1 and runtime.app.service.active == 0)
     assert await runtime.metric("agentpool_runtime_client_disconnects_total") == 1
     assert await runtime.metric("agentpool_runtime_in_flight") == 0
     spent = await runtime.metric("agentpool_runtime_tokens_total")
-    assert spent >= max(min(frames, 4), 1)
+    assert spent >= max(frames, 1)
 
 
 async def test_a_full_queue_is_a_429_with_retry_after(start: Start, upstream: Upstream) -> None:
@@ -258,7 +257,7 @@ async def test_a_full_queue_is_a_429_with_retry_after(start: Start, upstream: Up
 
     upstream.script = held
     busy = [asyncio.ensure_future(failure_or_status(runtime.chat(str(number)))) for number in range(2)]
-    await asyncio.sleep(0.1)
+    await until(lambda: runtime.app.state.heartbeat().queued == 1)
     status, error, headers = await failure(runtime.chat("one too many"))
     assert (status, error["code"], error["type"]) == (429, "queue_full", "rate_limit_error")
     assert int(headers["retry-after"]) >= 1

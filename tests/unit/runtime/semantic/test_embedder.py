@@ -16,9 +16,11 @@ class Counting:
         self.batches: list[list[str]] = []
         self.go = threading.Event()
         self.go.set()
+        self.begun = threading.Event()
 
     def encode_all(self, texts):
-        self.go.wait(5)
+        self.begun.set()
+        self.go.wait(30)
         self.batches.append(list(texts))
         if "bad" in texts:
             raise ValueError("cannot encode")
@@ -41,7 +43,7 @@ async def embedder(counting):
 async def test_texts_that_come_while_a_batch_is_made_go_together(embedder, counting):
     counting.go.clear()
     first = asyncio.create_task(embedder.embed("a"))
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(counting.begun.wait, 30)
     others = [asyncio.create_task(embedder.embed("b" * size)) for size in range(2, 22)]
     ticks = 0
     for _ in range(20):
@@ -57,7 +59,7 @@ async def test_texts_that_come_while_a_batch_is_made_go_together(embedder, count
 async def test_a_short_question_does_not_wait_for_many_long_texts(embedder, counting):
     counting.go.clear()
     first = asyncio.create_task(embedder.embed("a"))
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(counting.begun.wait, 30)
     long = [asyncio.create_task(embedder.embed(letter * 3000)) for letter in "bcdef"]
     await asyncio.sleep(0)
     counting.go.set()

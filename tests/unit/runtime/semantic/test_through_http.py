@@ -95,7 +95,7 @@ class Client:
 
     async def known(self, count: int) -> None:
         """Wait until so many questions are learned."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while await self.metric("agentpool_runtime_semantic_questions") != count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
