@@ -48,6 +48,13 @@ from agentpool_api import keys
 from agentpool_api.quantity import duration_s, size_bytes
 from agentpool_api.runtime_settings import RuntimeSettings
 
+LEAVING_S = 2.0
+"""How long an agent in a pod still takes requests after SIGTERM, while it says that it is not ready.
+
+Kubernetes sends the signal and takes the pod out of the Service at the same time, and the nodes learn it a moment
+later: what they send until then would be refused for nothing. A preStop hook with `sleep` would do the same, but it is
+on by default only from Kubernetes 1.30 and knows nothing of the drain's time; the chart promises 1.29."""
+
 LAST_WORDS_S = 2.0
 """Part of the drain's time kept for settling and leaving."""
 
@@ -191,6 +198,9 @@ class App:
         await self.pulse.beat()
         work_ends_s = max(deadline_s - LAST_WORDS_S, began_s + self.process.drain_timeout_s / 2)
         log(logging.INFO, "draining", unfinished=self.service.active, seconds=self.process.drain_timeout_s)
+        if self.process.in_cluster:
+            await asyncio.sleep(min(LEAVING_S, self.process.drain_timeout_s / 4))
+        self.state.refusing = True
         await self.service.idle(work_ends_s - clock())
         if self.service.active:
             log(logging.WARNING, "requests cut off at the end of the drain", unfinished=self.service.active)

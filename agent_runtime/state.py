@@ -43,6 +43,9 @@ class State:
         unix_time: Callable[[], float],
     ) -> None:
         self.draining = False
+        """Not ready any more: nobody should send new requests."""
+        self.refusing = False
+        """New requests are refused."""
         self.unexpected_errors = 0
         self._process = process
         self._secrets = secrets

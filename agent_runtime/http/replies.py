@@ -10,6 +10,7 @@ from agentpool_api.money import usd_exact
 
 Headers = list[tuple[bytes, bytes]]
 
+CLOSE = (b"connection", b"close")
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 NO_STORE = (b"cache-control", b"no-store")
@@ -26,7 +27,7 @@ def error_headers(error: ApiError) -> Headers:
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.close:
-        headers.append((b"connection", b"close"))
+        headers.append(CLOSE)
     return headers
 
 

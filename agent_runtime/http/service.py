@@ -17,7 +17,7 @@ from agent_runtime.cache.purges import Purger
 from agent_runtime.errors import ApiError
 from agent_runtime.http.batch import answer_batch, parse_batch
 from agent_runtime.http.protocol import CALLER
-from agent_runtime.http.replies import EVENTS, JSON, NO_STORE, Headers, error_headers, told_headers
+from agent_runtime.http.replies import CLOSE, EVENTS, JSON, NO_STORE, Headers, error_headers, told_headers
 from agent_runtime.pipeline import Pipeline, Reply
 from agent_runtime.requests import (
     CHAT,
@@ -121,6 +121,8 @@ class Service:
         try:
             request = await self._read(operation, scope, receive, request_id, headers)
             began_s = request.started_s
+            if self._state.draining:
+                headers.append(CLOSE)  # the client's next request finds an agent that stays
             reply = await self._pipeline.answer(request, caller)
             started = True
             await _send_reply(send, reply, headers)
@@ -169,7 +171,7 @@ class Service:
                 wishes[name] = value
             elif name == b"x-request-id" and len(value) <= MAX_REQUEST_ID:
                 reply_headers.append((name, value))
-        if self._state.draining:
+        if self._state.refusing:
             raise _leaving()
         if self._state.memory_short:
             raise _memory_short()
@@ -250,7 +252,7 @@ class Service:
         """Answer many requests; each is counted, booked and refused on its own."""
         sent = dict(scope["headers"])
         try:
-            if self._state.draining:
+            if self._state.refusing:
                 raise _leaving()
             self._tenant(sent.get(b"authorization", b""))
             items = parse_batch(await self._body(receive, sent.get(b"content-length", b"")), OPERATIONS)
