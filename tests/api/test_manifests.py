@@ -23,6 +23,10 @@ def runtime(**changes: Any) -> Object:
     return {"runtime": {"models": [MODEL]} | changes, "agent": {}}
 
 
+def schedule(**changes: Any) -> Object:
+    return {"scaling": {"schedules": [{"name": "s", "start": "08:00", "end": "18:00"} | changes]}}
+
+
 GOOD_POOLS: dict[str, Object] = {
     "nothing but an image": {},
     "nothing but a model": model(),
@@ -43,6 +47,26 @@ GOOD_POOLS: dict[str, Object] = {
     "free agents": {"cost": {"onDemandPerHour": "0", "spotPerHour": "0"}},
     "prices to the nano-dollar": {"cost": {"onDemandPerHour": "0.123456789"}},
     "threshold": {"scaling": {"policy": "Threshold", "threshold": {"scaleUpPercent": 1, "scaleDownPercent": 0}}},
+    "a wait of one's own": {"scaling": {"targetWait": "250ms", "targetUtilizationPercent": 80}},
+    "behavior as in an HPA": {
+        "scaling": {
+            "behavior": {
+                "scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}], "selectPolicy": "Min"},
+                "scaleDown": {"stabilizationWindowSeconds": 3600, "tolerancePercent": 10},
+            }
+        }
+    },
+    "a schedule over midnight": {
+        "scaling": {
+            "schedules": [
+                {"name": "night", "timeZone": "Europe/Berlin", "start": "22:00", "end": "05:00", "maxAgents": 5},
+                {"name": "week", "days": ["Mon", "Fri"], "start": "08:00", "end": "08:00", "minAgents": 4},
+            ]
+        }
+    },
+    "preview": {"mode": "Preview"},
+    "a cost target": {"cost": {"targetPerHour": "0.50"}},
+    "a quick fall-back": {"spot": {"fallbackAfter": "10s"}},
     "an agent with everything": agent(
         command=["/agent"],
         args=["--fast"],
@@ -91,6 +115,20 @@ BAD_POOLS: dict[str, tuple[Object, str]] = {
     ),
     "a threshold over everything": ({"scaling": {"threshold": {"scaleUpPercent": 101}}}, "scaleUpPercent"),
     "a step of nothing": ({"scaling": {"threshold": {"scaleUpBy": 0}}}, "scaleUpBy"),
+    "a wait of nothing": ({"scaling": {"targetWait": "0s"}}, "set at least 100ms"),
+    "a schedule that changes nothing": (schedule(), "set its minAgents, its maxAgents or both"),
+    "a schedule the wrong way round": (schedule(minAgents=5, maxAgents=4), "lower the one or raise the other"),
+    "a schedule above the pool": (schedule(minAgents=21), "set maxAgents in the schedule too"),
+    "a schedule below the pool": (schedule(maxAgents=1), "set minAgents in the schedule too"),
+    "a schedule with a day twice": (schedule(minAgents=3, days=["Mon", "Mon"]), "name each once"),
+    "a schedule on no day": (schedule(minAgents=3, days=["Someday"]), "spec.scaling.schedules[0].days[0]"),
+    "a schedule at no time": (schedule(minAgents=3, start="24:00"), "spec.scaling.schedules[0].start"),
+    "a schedule in no zone": (schedule(minAgents=3, timeZone="Mars/Base"), "use a name such as Europe/Berlin"),
+    "an unknown mode": ({"mode": "Try"}, '"Enforce", "Preview"'),
+    "a stabilization beyond an hour": (
+        {"scaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}}},
+        "stabilizationWindowSeconds",
+    ),
     "more than all spot": ({"spot": {"percent": 101}}, "spec.spot.percent"),
     "a base above the maximum": ({"spot": {"onDemandBase": 21}}, "spot.onDemandBase is above maxAgents"),
     "money as a number": ({"cost": {"spotPerHour": 0.15}}, "spec.cost.spotPerHour"),
