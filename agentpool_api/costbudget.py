@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from agentpool_api.conditions import Condition
+from agentpool_api.fields import TIME_ZONE_PATTERN, TIME_ZONE_RULE
 from agentpool_api.money import Usd
 from agentpool_api.schema import ApiModel
 
@@ -74,14 +75,11 @@ class CostBudgetSpec(ApiModel):
     """How much they may spend."""
     time_zone: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64),
+        StringConstraints(pattern=TIME_ZONE_PATTERN, max_length=64),
         Field(
             json_schema_extra={
                 "x-kubernetes-validations": [
-                    {
-                        "rule": "self != 'Local' && timestamp('2026-01-01T00:00:00Z').getFullYear(self) > 0",
-                        "message": "timeZone is no IANA time zone: use a name such as Europe/Berlin or UTC",
-                    },
+                    TIME_ZONE_RULE,
                     {
                         "rule": "self == oldSelf",
                         "message": "timeZone cannot change, for the windows already counted hang on it: "

@@ -14,9 +14,10 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from agentpool_api.agentpool import AgentPoolSpec, AgentPoolStatus
+from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_api.costbudget import CostBudgetSpec, CostBudgetStatus
 from agentpool_api.labels import GROUP, VERSION
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_api.schema import ApiModel
 
 Column = tuple[str, str, str, int]

@@ -11,10 +11,10 @@ from typing import Any
 from lightkube import AsyncClient, KubeConfig
 from lightkube.generic_resource import create_namespaced_resource
 
-from agentpool_api.agentpool import AgentPoolStatus
 from agentpool_api.conditions import BudgetCondition, Condition
 from agentpool_api.costbudget import CostBudgetStatus
 from agentpool_api.labels import GROUP, VERSION
+from agentpool_api.pool_status import AgentPoolStatus
 
 AGENT_POOL = create_namespaced_resource(GROUP, VERSION, "AgentPool", "agentpools")
 COST_BUDGET = create_namespaced_resource(GROUP, VERSION, "CostBudget", "costbudgets")

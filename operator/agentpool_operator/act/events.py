@@ -13,10 +13,10 @@ from typing import Any
 
 import structlog
 
-from agentpool_api.agentpool import AgentPoolStatus
 from agentpool_api.conditions import BudgetCondition, Condition, PoolCondition
 from agentpool_api.costbudget import CostBudgetStatus
 from agentpool_api.labels import FIELD_MANAGER
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_operator.act.api import Api
 from agentpool_operator.decide.budget import BudgetPolicy
 from agentpool_operator.errors import OperatorError

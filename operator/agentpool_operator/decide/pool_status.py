@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from agentpool_api.agentpool import AgentPoolStatus, CapacityStatus, DecisionRecord, ForecastStatus
 from agentpool_api.conditions import Condition, rfc3339
 from agentpool_api.money import usd
+from agentpool_api.pool_status import AgentPoolStatus, CapacityStatus, DecisionRecord, ForecastStatus
 from agentpool_operator.decide.explain import explain, told_inputs
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts
 from agentpool_operator.decide.forecast import Forecast

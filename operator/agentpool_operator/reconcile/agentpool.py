@@ -9,9 +9,10 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from agentpool_api.agentpool import AgentPoolStatus, Mode
+from agentpool_api.agentpool import Mode
 from agentpool_api.conditions import PoolCondition, set_condition
 from agentpool_api.labels import POOL_LABEL
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets
 from agentpool_operator.act.events import pool_occurrences, post_events
 from agentpool_operator.act.status import patch_status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentpool_api import agentpool as api
+from agentpool_api import scaling as api
 from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_api.money import nanousd
 from agentpool_api.quantity import duration_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentpool_api.agentpool import AgentPoolStatus
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_operator import metrics
 from agentpool_operator.observe.cluster import PoolKey
 from agentpool_operator.observe.runtime_stats import PoolStats

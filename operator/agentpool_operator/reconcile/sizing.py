@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from agentpool_api.agentpool import AgentPoolStatus
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_api.quantity import duration_s
 from agentpool_operator.decide.behavior import Wish
 from agentpool_operator.decide.budget import PoolCeiling

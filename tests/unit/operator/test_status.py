@@ -1,8 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
-from agentpool_api.agentpool import AgentPoolStatus
 from agentpool_api.costbudget import CostBudgetStatus
 from agentpool_api.periods import WindowName
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_operator.act.events import budget_occurrences, make_event, pool_occurrences
 from agentpool_operator.decide.budget import BudgetLevel, BudgetPolicy, WindowSpend
 from agentpool_operator.decide.budget_status import BudgetFacts, decide_budget_status, is_worth_writing
