@@ -38,6 +38,13 @@ def test_the_end_of_an_old_object_leaves_the_new_one():
     assert store.get("Deployment", "n", "d") is None
 
 
+def test_the_end_of_an_old_pod_leaves_the_new_one_of_the_same_name():
+    store = Store()
+    store.put(pod("old_pod", uid="new"))
+    store.remove(pod("old_pod", uid="old"))
+    assert [p.uid for p in store.pods_of(PoolKey("n", "a"))] == ["new"]
+
+
 def test_pods_are_kept_by_pool():
     store = Store()
     store.put(pod("p"))
