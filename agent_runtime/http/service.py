@@ -15,10 +15,11 @@ from agent_runtime.cache.control import PLAIN, parse_cache_control
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.purges import Purger
 from agent_runtime.errors import ApiError
+from agent_runtime.forms import Reply
 from agent_runtime.http.batch import answer_batch, parse_batch
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.replies import CLOSE, EVENTS, JSON, NO_STORE, Headers, error_headers, told_headers
-from agent_runtime.pipeline import Pipeline, Reply
+from agent_runtime.pipeline import Pipeline
 from agent_runtime.requests import (
     CHAT,
     EMBEDDINGS,

@@ -37,7 +37,7 @@ async def test_a_stale_answer_serves_at_once_while_one_new_one_is_made(
             await response.read()
     await until(lambda: len(upstream.calls) == 2)
     go_on.set()
-    await until(lambda: not runtime.app.pipeline._background)
+    await until(lambda: not runtime.app.pipeline.revalidations.running)
     upstream.script = good
     assert (await outcome(runtime.chat(stream=stream)))[0] == "l1"
     assert len(upstream.calls) == 2

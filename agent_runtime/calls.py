@@ -1,0 +1,255 @@
+"""How is an answer made? Wait for a slot, call the endpoint, pass its answer on, account for it and store it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from agent_runtime.accounting import Accounts
+from agent_runtime.cache.entry import Entry
+from agent_runtime.cache.flights import Flight
+from agent_runtime.cache.responses import ResponseCache
+from agent_runtime.errors import ApiError
+from agent_runtime.forms import Reply, in_form, ready_reply
+from agent_runtime.models.answers import NotJson, read_answer
+from agent_runtime.models.endpoints import Endpoint, rewrite
+from agent_runtime.models.sse import FrameTooLarge, StreamReader, data_frame, with_usage
+from agent_runtime.models.upstream import Answer, Upstream
+from agent_runtime.paraphrases import Asked, Paraphrases
+from agent_runtime.requests import CHAT, Request, Told
+from agent_runtime.shortening import Shortened, Shortening
+from agent_runtime.slots import Slots
+from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.usage import Usage, estimate
+
+
+class Work:
+    """One request whose answer has to be made."""
+
+    __slots__ = (
+        "asked",
+        "began_s",
+        "endpoint",
+        "flight",
+        "key",
+        "leased",
+        "request",
+        "shortened",
+        "upstream_s",
+        "waited_s",
+    )
+
+    def __init__(self, request: Request, endpoint: Endpoint, key: str | None, flight: Flight | None) -> None:
+        self.request = request
+        self.endpoint = endpoint
+        self.key = key
+        self.flight = flight
+        self.leased = False
+        self.asked: Asked | None = None
+        self.shortened: Shortened | None = None
+        self.waited_s = 0.0
+        self.upstream_s = 0.0
+        self.began_s = 0.0
+
+
+class Calls:
+    """Calls endpoints for requests. ``on_end`` is called when a stream that was begun has ended, however it ended."""
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        cache: ResponseCache | None,
+        slots: Slots,
+        accounts: Accounts,
+        instruments: Instruments,
+        clock: Callable[[], float],
+        unix_time: Callable[[], float],
+        on_end: Callable[[Work], None],
+        paraphrases: Paraphrases | None = None,
+        shortening: Shortening | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._cache = cache
+        self._slots = slots
+        self._accounts = accounts
+        self._instruments = instruments
+        self._clock = clock
+        self._unix_time = unix_time
+        self._on_end = on_end
+        self._paraphrases = paraphrases
+        self._shortening = shortening
+
+    async def call(self, work: Work, cache: str) -> Reply:
+        """Take a slot, call the endpoint, and give its answer on. Raises ApiError.
+
+        ``cache`` is what the caller is told about the cache: miss or bypass.
+        """
+        request = work.request
+        work.waited_s = await self._slots.acquire()
+        work.began_s = self._clock()
+        streaming = False
+        sent = False
+        try:
+            if self._shortening is not None and request.operation == CHAT:
+                work.shortened = await self._shortening.shorten(request.model, request.fields)
+            body = self._body_for(work)
+            sent = True
+            called_s = self._clock()
+            answer = await self._upstream.call(work.endpoint, body, request.forwarded)
+            work.upstream_s = self._clock() - called_s
+            self._instruments.cache_result(cache)
+            self._instruments.queue_wait.observe(work.waited_s)
+            told = Told(model=request.model, cache=cache)
+            if work.shortened is not None:
+                told.compression = work.shortened.told
+            if request.stream and answer.streamed:
+                streaming = True
+                told.overhead_s = self._overhead_s(work)
+                return Reply(told, frames=self._relay(work, answer))
+            return self._whole(work, answer, told)
+        except asyncio.CancelledError:
+            if sent:
+                self._accounts.book_call(request, estimate(request.fields, 0))
+            raise
+        finally:
+            if not streaming:
+                self._slots.release(self._clock() - work.began_s)
+
+    def _body_for(self, work: Work) -> bytes:
+        """What the endpoint gets: the caller's bytes, with the endpoint's name of the model and the wish for usage."""
+        request, changes = work.request, dict[str, object]()
+        if work.endpoint.upstream_model != request.model:
+            changes["model"] = work.endpoint.upstream_model
+        if request.stream and not request.include_usage:
+            changes["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
+        if work.shortened is not None and work.shortened.messages is not None:
+            changes["messages"] = work.shortened.messages
+        return rewrite(request.body, changes)
+
+    def _purged(self, work: Work) -> bool:
+        """Was the cache purged while this answer was made? Then it may be what the purge was about."""
+        request = work.request
+        began_unix_s = self._unix_time() - (self._clock() - request.started_s)
+        return self._cache is not None and began_unix_s <= self._cache.purges.cut_s(request.tenant, request.model)
+
+    def _overhead_s(self, work: Work) -> float:
+        """The runtime's own part of the time so far."""
+        own_s = self._clock() - work.request.started_s - work.waited_s - work.upstream_s
+        self._instruments.overhead.observe(own_s)
+        return own_s
+
+    def _whole(self, work: Work, answer: Answer, told: Told) -> Reply:
+        """Give on a JSON answer."""
+        request = work.request
+        answer.close()
+        if answer.streamed:
+            raise _invalid(work.endpoint, "a stream where JSON was asked for")
+        try:
+            usage, finished = read_answer(answer.first, request.operation)
+        except NotJson:
+            raise _invalid(work.endpoint, "no JSON") from None
+        usage = usage or estimate(request.fields, len(answer.first) if request.operation == "chat" else 0)
+        entry = self._book(work, told, answer.first, b"", usage, streamed=False, finished=finished)
+        if work.flight is not None:
+            work.flight.finish(entry)
+        body = in_form(request, entry)
+        if body is None:
+            raise _invalid(work.endpoint, "JSON that is no chat completion where a stream was asked for")
+        told.overhead_s = self._overhead_s(work)
+        return ready_reply(request, body, told)
+
+    async def _relay(self, work: Work, answer: Answer) -> AsyncIterator[bytes]:
+        """Pass a stream on while it arrives, and book it when it ends, however it ends."""
+        request, flight = work.request, work.flight
+        reader = StreamReader()
+        failure: ApiError | None = _LEFT
+        self._instruments.first_token(request.model, self._clock() - request.started_s)
+        try:
+            chunk = answer.first
+            while chunk:
+                frames, usage_frame = reader.feed(chunk)
+                if flight is not None:
+                    flight.push(frames, usage_frame)
+                out = with_usage(frames, usage_frame) if request.include_usage else frames
+                if out:
+                    yield out
+                chunk = await answer.more()
+            failure = None if reader.complete else _incomplete(work.endpoint)
+        except FrameTooLarge:
+            failure = _incomplete(work.endpoint)
+        except ApiError as error:
+            failure = error
+        finally:
+            answer.close()
+            self._slots.release(self._clock() - work.began_s)
+            self._end_stream(work, reader, failure)
+        if failure is not None and not reader.failed:
+            yield data_frame(failure.payload())
+
+    def _end_stream(self, work: Work, reader: StreamReader, failure: ApiError | None) -> None:
+        request, flight = work.request, work.flight
+        usage = reader.usage or estimate(request.fields, 0, reader.frames)
+        kept = flight.frames if flight is not None and flight.keeps_all else []
+        body = b"".join(frames for frames, _ in kept)
+        usage_frame = b"".join(frame for _, frame in kept)
+        finished = failure is None and bool(body)
+        told = Told(model=request.model, cache="miss")
+        entry = self._book(work, told, body, usage_frame, usage, streamed=True, finished=finished)
+        if flight is not None:
+            flight.finish(entry) if failure is None else flight.fail(failure)
+        self._on_end(work)
+
+    def _book(
+        self,
+        work: Work,
+        told: Told,
+        body: bytes,
+        usage_frame: bytes,
+        usage: Usage,
+        *,
+        streamed: bool,
+        finished: bool,
+    ) -> Entry:
+        """Account for an answer and store it when it may be served again."""
+        told.usage = usage
+        told.cost_nanousd = self._accounts.book_call(work.request, usage)
+        now_s = self._unix_time()
+        entry = Entry(
+            body=body,
+            usage_frame=usage_frame,
+            streamed=streamed,
+            model=work.request.model,
+            usage=usage,
+            cost_nanousd=told.cost_nanousd or 0,
+            stored_s=now_s,
+            expires_s=now_s + (self._cache.ttl_s if self._cache is not None else 0.0),
+        )
+        if work.key is not None and finished and self._cache is not None and not self._purged(work):
+            self._cache.store(work.key, entry, now_s)
+            told.stored = True
+            if work.asked is not None and self._paraphrases is not None:
+                self._paraphrases.learn(work.asked, work.request, work.key, entry)
+        return entry
+
+
+_LEFT = ApiError(502, "upstream_disconnected", "the shared stream was ended; try again", kind="server_error")
+
+
+def _invalid(endpoint: Endpoint, what: str) -> ApiError:
+    return ApiError(
+        502,
+        "upstream_invalid_answer",
+        f"the endpoint of model {endpoint.model} sent {what}: check models[{endpoint.index}].endpoint",
+        kind="server_error",
+        should_retry=False,
+    )
+
+
+def _incomplete(endpoint: Endpoint) -> ApiError:
+    return ApiError(
+        502,
+        "upstream_incomplete",
+        f"the endpoint of model {endpoint.model} ended its stream before the answer was whole; try again",
+        kind="server_error",
+    )
