@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from typing import Any
 
 from agent_runtime.errors import ApiError
+from agent_runtime.forms import Reply
 from agent_runtime.requests import Told
 from agentpool_api.money import usd_exact
 
 Headers = list[tuple[bytes, bytes]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CLOSE = (b"connection", b"close")
 JSON = (b"content-type", b"application/json")
@@ -68,3 +73,29 @@ def _cache_status(told: Told) -> bytes:
 def _ascii(text: str) -> bytes:
     """A header's value: what is not printable ASCII becomes a question mark."""
     return bytes(code if 32 <= (code := ord(sign)) < 127 else 63 for sign in text)
+
+
+async def send_reply(send: Send, reply: Reply, headers: Headers) -> None:
+    """Send an answer, a stream frame by frame."""
+    headers += told_headers(reply.told)
+    if reply.frames is None:
+        await send_body(send, 200, [*headers, JSON], reply.body or b"")
+        return
+    async with aclosing(reply.frames) as frames:  # type: ignore[type-var]
+        headers += [EVENTS, (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for part in frames:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_error(send: Send, error: ApiError, headers: Headers) -> None:
+    """Send an error object."""
+    await send_body(send, error.status, headers + error_headers(error), error.payload())
+
+
+async def send_body(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send a body that is all there."""
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

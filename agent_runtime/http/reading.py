@@ -1,0 +1,148 @@
+"""What does a caller want? Its key, its headers and its body, checked before anything is done for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from agent_runtime.cache.control import PLAIN, parse_cache_control
+from agent_runtime.errors import ApiError
+from agent_runtime.http.replies import Headers
+from agent_runtime.requests import Request, parse_fields, wants_stream
+from agent_runtime.routing.wishes import NO_WISHES, WISHES, parse_wishes
+from agent_runtime.secrets import Secrets
+from agent_runtime.state import State
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+FORWARDED = {b"traceparent": "traceparent", b"tracestate": "tracestate", b"baggage": "baggage"}
+"""W3C trace context: the only headers of a caller that an endpoint gets."""
+
+RETRY_AFTER_S = 1.0
+MAX_REQUEST_ID = 200
+
+
+class Reader:
+    """Reads requests."""
+
+    def __init__(self, secrets: Secrets, state: State, max_body_bytes: int, clock: Callable[[], float]) -> None:
+        self._secrets = secrets
+        self._state = state
+        self._max_body_bytes = max_body_bytes
+        self._clock = clock
+
+    async def request(
+        self, operation: str, scope: Scope, receive: Receive, request_id: str, reply_headers: Headers
+    ) -> Request:
+        """The request, checked. Raises ApiError.
+
+        What the reply has to repeat of its headers is added to ``reply_headers``.
+        """
+        forwarded: dict[str, str] = {}
+        wishes: dict[bytes, bytes] = {}
+        authorization, cache_control, length = b"", b"", b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"cache-control":
+                cache_control = cache_control + b"," + value if cache_control else value
+            elif name == b"content-length":
+                length = value
+            elif name in FORWARDED:
+                forwarded[FORWARDED[name]] = value.decode("latin-1")
+            elif name in WISHES:
+                wishes[name] = value
+            elif name == b"x-request-id" and len(value) <= MAX_REQUEST_ID:
+                reply_headers.append((name, value))
+        if self._state.refusing:
+            raise leaving()
+        if self._state.memory_short:
+            raise _memory_short()
+        tenant = self.tenant(authorization)
+        body = await self.body(receive, length)
+        started_s = self._clock()
+        fields = parse_fields(operation, body)
+        stream, include_usage = wants_stream(operation, fields)
+        self._state.touch()
+        return Request(
+            operation=operation,
+            body=body,
+            fields=fields,
+            model=fields["model"],
+            stream=stream,
+            include_usage=include_usage,
+            tenant=tenant,
+            control=parse_cache_control(cache_control.decode("latin-1")) if cache_control else PLAIN,
+            forwarded=forwarded,
+            wishes=parse_wishes(wishes) if wishes else NO_WISHES,
+            request_id=request_id,
+            started_s=started_s,
+        )
+
+    def tenant(self, authorization: bytes) -> str:
+        """Whose key this is. Raises ApiError 401."""
+        tenant = self._secrets.tenant(authorization)
+        if tenant is None:
+            what = "the key is not one of this pool's" if authorization else "no key was sent"
+            raise ApiError(
+                401,
+                "invalid_api_key",
+                f"{what}: send 'Authorization: Bearer <key>' with a value of the Secret {self._secrets.auth_secret}",
+                kind="authentication_error",
+            )
+        return tenant
+
+    async def body(self, receive: Receive, length: bytes) -> bytes:
+        """The whole body. Raises ApiError 413; the connection is then closed instead of reading on."""
+        if length.isdigit() and int(length[:19]) > self._max_body_bytes:
+            raise self._too_large()
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts, size = [body], len(body)
+            while message.get("more_body"):
+                message = await receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > self._max_body_bytes:
+                    raise self._too_large()
+            body = b"".join(parts)
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        if len(body) > self._max_body_bytes:
+            raise self._too_large()
+        return body
+
+    def _too_large(self) -> ApiError:
+        return ApiError(
+            413,
+            "body_too_large",
+            f"the body is larger than {self._max_body_bytes} bytes: shorten it, or raise the pool's limits.maxBodySize",
+            close=True,
+        )
+
+
+def leaving() -> ApiError:
+    """The refusal of an agent that drains."""
+    return ApiError(
+        503,
+        "shutting_down",
+        "this agent is leaving; send the request again to reach another one",
+        kind="server_error",
+        retry_after_s=RETRY_AFTER_S,
+        should_retry=True,
+        close=True,
+    )
+
+
+def _memory_short() -> ApiError:
+    return ApiError(
+        503,
+        "memory_short",
+        "this agent is short of memory; send the request again, or give the runtime more (agent.runtimeResources)",
+        kind="server_error",
+        retry_after_s=RETRY_AFTER_S,
+        should_retry=True,
+    )
