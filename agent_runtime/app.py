@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import random
 import secrets as chance_source
@@ -13,16 +12,12 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
-from agent_runtime.cache.disk import DiskTier
-from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.purges import Purger, Purges
-from agent_runtime.cache.responses import ResponseCache
-from agent_runtime.cache.shared import SharedTier
+from agent_runtime.caching import clear_disk_with_purges, make_cache, make_paraphrases
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
@@ -31,11 +26,9 @@ from agent_runtime.memory import find_cgroup, make_guard
 from agent_runtime.models.endpoints import make_endpoint
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
-from agent_runtime.paraphrases import Paraphrases
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.redis_link import RedisLink
 from agent_runtime.secrets import Secrets
-from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.settings import Process
 from agent_runtime.shortening import make_shortening
 from agent_runtime.sizing import AUTO, make_sizing
@@ -61,9 +54,6 @@ LAST_WORDS_S = 2.0
 LONGEST_SETTLING_S = 10.0
 """Longest wait for a Redis that is away before the rest of the spend is given up (and logged)."""
 
-ENCODER_DIR = "/opt/agentpool/encoder"
-"""Where the image keeps the encoder of the semantic cache."""
-
 unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
 clock = time.monotonic
 
@@ -83,8 +73,8 @@ class App:
             Settlement(self.link, process.namespace, process.pool, instruments) if self.link is not None else None
         )
         endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
-        self.cache = _make_cache(settings, process, self.link)
-        self.paraphrases = _make_paraphrases(settings, process, self.cache, instruments, environ)
+        self.cache = make_cache(settings, process, self.link, unix_time)
+        self.paraphrases = make_paraphrases(settings, process, self.cache, instruments, environ, unix_time)
         self.upstream = Upstream(
             settings.connections,
             self.secrets.endpoint_key,
@@ -181,7 +171,7 @@ class App:
             self._run(self.purger.follow_forever())
         if self.cache is not None and self.cache.disk is not None:
             self._run(self.cache.disk.write_forever())
-            self._run(_clear_disk_with_purges(self.cache.disk, self.cache.purges))
+            self._run(clear_disk_with_purges(self.cache.disk, self.cache.purges))
         for problem in self.state.problems:
             log(logging.WARNING, "not ready", reason=problem.reason, field=problem.field, problem=problem.message)
         log(logging.INFO, "serving", host=self.process.host, port=self.server.port, slots=self.process.concurrency)
@@ -231,74 +221,6 @@ def _model_names(settings: RuntimeSettings) -> list[str]:
     """What a request may ask for."""
     names = [model.name for model in settings.models]
     return names if settings.right_sizing.mode == "Off" or AUTO in names else [*names, AUTO]
-
-
-def _make_cache(settings: RuntimeSettings, process: Process, link: RedisLink | None) -> ResponseCache | None:
-    cache = settings.cache
-    if not cache.enabled:
-        return None
-    keep_s = duration_s(cache.keep_stale)
-    shared = SharedTier(link, process.namespace, process.pool, keep_s) if link is not None and cache.shared else None
-    memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s)
-    disk_bytes = size_bytes(cache.disk_size)
-    disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
-    return ResponseCache(memory, shared, duration_s(cache.ttl), disk)
-
-
-async def _clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:
-    """Purges live in the process and in Redis; the disk may outlive both, so it is emptied with each of them."""
-    while True:
-        await purges.news.wait()
-        purges.news.clear()
-        await disk.clear()
-
-
-def _make_paraphrases(
-    settings: RuntimeSettings,
-    process: Process,
-    cache: ResponseCache | None,
-    instruments: Instruments,
-    environ: Mapping[str, str],
-) -> Paraphrases | None:
-    """The semantic cache, if it is wanted. Raises RuntimeSetupError when its encoder is not there."""
-    wanted = settings.cache.semantic
-    if cache is None or not wanted.enabled:
-        return None
-    learned, embedder = None, None
-    if wanted.match == "Learned":
-        folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.29 and later would report to its vendor
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on matrices of 64 rows more threads only spin
-        try:  # numpy and onnxruntime are loaded only for those who want them
-            from agent_runtime.semantic.embedder import Embedder, Encoder
-            from agent_runtime.semantic.learned import LearnedCache
-
-            embedder = Embedder(Encoder(folder), cache_bytes=size_bytes(wanted.vector_cache_size))
-        except (ImportError, FileNotFoundError) as error:
-            raise RuntimeSetupError(
-                f"{process.field_prefix}cache.semantic.match: Learned needs the encoder, and {error}; "
-                "name its folder in AGENTPOOL_ENCODER_DIR, or set match to Fuzzy or DomainWeighted"
-            ) from None
-        learned = LearnedCache(
-            delta=wanted.max_wrong_per_mille / 1000,
-            sample_share=wanted.sample_percent / 100,
-            max_entries=wanted.max_entries,
-        )
-    keywords = frozenset(word.lower() for word in wanted.keywords) if wanted.match == "DomainWeighted" else None
-    precomputed = WordMatcher(keywords=keywords, max_entries=max(len(wanted.answers), 1))
-    for number, prepared in enumerate(wanted.answers):
-        precomputed.add("", "", prepared.question, str(number), expires_s=math.inf)
-    return Paraphrases(
-        cache,
-        learned=learned,
-        embedder=embedder,
-        matcher=WordMatcher(keywords=keywords, max_entries=wanted.max_entries),
-        precomputed=precomputed,
-        answers=[prepared.answer for prepared in wanted.answers],
-        instruments=instruments,
-        chance=random.random,  # noqa: TID251
-        unix_time=unix_time,
-    )
 
 
 def request_ids() -> Callable[[], str]:

@@ -1,0 +1,112 @@
+"""Which caches does a pool want, and how are they put together?"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_runtime.cache.disk import DiskTier
+from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.purges import Purges
+from agent_runtime.cache.responses import ResponseCache
+from agent_runtime.cache.shared import SharedTier
+from agent_runtime.errors import RuntimeSetupError
+from agent_runtime.paraphrases import Paraphrases
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.semantic.matcher import WordMatcher
+from agent_runtime.settings import Process
+from agent_runtime.telemetry.instruments import Instruments
+from agentpool_api.quantity import duration_s, size_bytes
+from agentpool_api.runtime_settings import RuntimeSettings, SemanticCache
+
+if TYPE_CHECKING:
+    from agent_runtime.semantic.embedder import Embedder
+    from agent_runtime.semantic.learned import LearnedCache
+
+ENCODER_DIR = "/opt/agentpool/encoder"
+"""Where the image keeps the encoder of the semantic cache."""
+
+
+def make_cache(
+    settings: RuntimeSettings, process: Process, link: RedisLink | None, unix_time: Callable[[], float]
+) -> ResponseCache | None:
+    """The exact cache with the tiers that are wanted; None when it is switched off."""
+    cache = settings.cache
+    if not cache.enabled:
+        return None
+    keep_s = duration_s(cache.keep_stale)
+    shared = SharedTier(link, process.namespace, process.pool, keep_s) if link is not None and cache.shared else None
+    memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s)
+    disk_bytes = size_bytes(cache.disk_size)
+    disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
+    return ResponseCache(memory, shared, duration_s(cache.ttl), disk)
+
+
+async def clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:
+    """Purges live in the process and in Redis; the disk may outlive both, so it is emptied with each of them."""
+    while True:
+        await purges.news.wait()
+        purges.news.clear()
+        await disk.clear()
+
+
+def make_paraphrases(
+    settings: RuntimeSettings,
+    process: Process,
+    cache: ResponseCache | None,
+    instruments: Instruments,
+    environ: Mapping[str, str],
+    unix_time: Callable[[], float],
+) -> Paraphrases | None:
+    """The semantic cache, if it is wanted. Raises RuntimeSetupError when its encoder is not there."""
+    wanted = settings.cache.semantic
+    if cache is None or not wanted.enabled:
+        return None
+    learned, embedder = _make_learned(wanted, process, environ) if wanted.match == "Learned" else (None, None)
+    keywords = frozenset(word.lower() for word in wanted.keywords) if wanted.match == "DomainWeighted" else None
+    return Paraphrases(
+        cache,
+        learned=learned,
+        embedder=embedder,
+        matcher=WordMatcher(keywords=keywords, max_entries=wanted.max_entries),
+        precomputed=_make_precomputed(wanted, keywords),
+        answers=[prepared.answer for prepared in wanted.answers],
+        instruments=instruments,
+        chance=random.random,  # noqa: TID251
+        unix_time=unix_time,
+    )
+
+
+def _make_learned(wanted: SemanticCache, process: Process, environ: Mapping[str, str]) -> tuple[LearnedCache, Embedder]:
+    """Raises RuntimeSetupError when the encoder is not there."""
+    folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.29 and later would report to its vendor
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on matrices of 64 rows more threads only spin
+    try:  # numpy and onnxruntime are loaded only for those who want them
+        from agent_runtime.semantic.embedder import Embedder, Encoder
+        from agent_runtime.semantic.learned import LearnedCache
+
+        embedder = Embedder(Encoder(folder), cache_bytes=size_bytes(wanted.vector_cache_size))
+    except (ImportError, FileNotFoundError) as error:
+        raise RuntimeSetupError(
+            f"{process.field_prefix}cache.semantic.match: Learned needs the encoder, and {error}; "
+            "name its folder in AGENTPOOL_ENCODER_DIR, or set match to Fuzzy or DomainWeighted"
+        ) from None
+    learned = LearnedCache(
+        delta=wanted.max_wrong_per_mille / 1000,
+        sample_share=wanted.sample_percent / 100,
+        max_entries=wanted.max_entries,
+    )
+    return learned, embedder
+
+
+def _make_precomputed(wanted: SemanticCache, keywords: frozenset[str] | None) -> WordMatcher:
+    """The questions whose answers the pool's owner wrote."""
+    precomputed = WordMatcher(keywords=keywords, max_entries=max(len(wanted.answers), 1))
+    for number, prepared in enumerate(wanted.answers):
+        precomputed.add("", "", prepared.question, str(number), expires_s=math.inf)
+    return precomputed
