@@ -18,8 +18,8 @@ PYTEST = [str(BIN / "python"), "-m", "pytest", "-q"]
 
 LAYERS: dict[str, list[list[str]]] = {
     "lint": [["make", "--no-print-directory", "lint"]],
-    "unit": [[*PYTEST, "tests/unit", "tests/contract"]],
-    "redis": [[*PYTEST, "tests/redis"]],
+    "unit": [[*PYTEST, "--numprocesses=2", "--dist=loadfile", "tests/unit", "tests/contract"]],
+    "redis": [[*PYTEST, "--numprocesses=2", "--dist=loadfile", "tests/redis"]],
     "api": [[*PYTEST, "tests/cluster"], [*PYTEST, "--numprocesses=2", "--dist=loadfile", "tests/api"]],
     "e2e": [[*PYTEST, "tests/e2e"]],
 }
