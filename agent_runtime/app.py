@@ -17,7 +17,7 @@ from agent_runtime.accounting import Accounts
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.purges import Purger, Purges
-from agent_runtime.caching import clear_disk_with_purges, make_cache, make_paraphrases
+from agent_runtime.caching import clear_disk_with_purges, close_disk, make_cache, make_paraphrases
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
@@ -206,7 +206,7 @@ class App:
         if self.cache is not None and self.cache.shared is not None:
             await self.cache.shared.flush(unix_time())
         if self.cache is not None and self.cache.disk is not None:
-            await self.cache.disk.aclose()
+            await close_disk(self.cache.disk, self.cache.purges)
         await self.pulse.leave()
         await self.upstream.aclose()
         if self.link is not None:

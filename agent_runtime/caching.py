@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import random
@@ -51,7 +52,18 @@ async def clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:
     while True:
         await purges.news.wait()
         purges.news.clear()
+        try:
+            await disk.clear()
+        except asyncio.CancelledError:
+            purges.news.set()  # the drain does it
+            raise
+
+
+async def close_disk(disk: DiskTier, purges: Purges) -> None:
+    """Close the disk tier, without what the last purge was about."""
+    if purges.news.is_set():
         await disk.clear()
+    await disk.aclose()
 
 
 def make_paraphrases(
