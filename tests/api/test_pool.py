@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -13,7 +14,9 @@ from tests.api.support import CORE, DEPLOYMENTS, Cluster, Operator, until
 def test_a_pool_is_ready_in_seconds(operator: Operator, pool: Pool):
     began = time.monotonic()
     pool.apply().wait_ready()
-    assert time.monotonic() - began < 8
+    ready_s = time.monotonic() - began
+    print(f"apply to Ready: {ready_s:.2f} s")
+    assert ready_s < 8
     assert pool.replicas() == (1, 2)
     assert pool.status["selector"] == "agentpool.dev/pool=research"
     until(lambda: pool.status["readyAgents"] == 3, "all three")
@@ -43,6 +46,11 @@ def test_a_pool_makes_its_objects_and_they_go_with_it(operator: Operator, pool: 
     assert cluster.get(pool.path) is None
 
 
+STEADY_S = float(os.environ.get("STEADY_S", "8"))
+"""How long a steady pool is watched; docs/benchmarks.md takes 300."""
+
+
+@pytest.mark.timeout(STEADY_S + 60)
 def test_in_steady_state_nothing_is_written(start, pool: Pool, cluster: Cluster, user: str, agents):
     operator = start(AGENTPOOL_PERIOD="0.5s")
     pool.apply().wait_ready()
@@ -53,8 +61,10 @@ def test_in_steady_state_nothing_is_written(start, pool: Pool, cluster: Cluster,
         len(cluster.writes(user)),
         operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}'),
     )
-    time.sleep(8)
-    assert cluster.writes(user)[before:] == []
+    time.sleep(STEADY_S)
+    written = cluster.writes(user)[before:]
+    print(f"{len(written)} writes in {STEADY_S:g} s")
+    assert written == []
     assert operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}') - passes >= 12
 
 
