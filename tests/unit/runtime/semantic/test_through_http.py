@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import aiohttp
 import pytest
@@ -33,9 +34,15 @@ class Model:
         return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A machine at work elsewhere may hold the encoder up for longer than a caller of the product should wait."""
+    monkeypatch.setattr("agent_runtime.paraphrases.PATIENCE_S", 10.0)
+
+
 @asynccontextmanager
-async def running(encoder_dir, **semantic):
-    """A runtime, its endpoint, and a client."""
+async def running(encoder_dir, chance=0.99, **semantic):
+    """A runtime, its endpoint, and a client. ``chance`` decides instead of chance whether a hit is given up to learn."""
     model = Model()
     upstream = web.Application()
     upstream.router.add_post("/v1/chat/completions", model.answer)
@@ -53,7 +60,8 @@ async def running(encoder_dir, **semantic):
     )
     environ = {"AGENTPOOL_API_KEY": "one", "AGENTPOOL_PORT": "0", "AGENTPOOL_ENCODER_DIR": str(encoder_dir)}
     try:
-        app = App(settings, load_process(environ), environ)
+        with patch("agent_runtime.caching.random.random", return_value=chance):
+            app = App(settings, load_process(environ), environ)
         await app.start()
         url, headers = f"http://127.0.0.1:{app.server.port}", {"Authorization": "Bearer one"}
         try:
@@ -118,6 +126,14 @@ async def test_a_question_in_other_words_is_answered_without_the_model(encoder_d
         assert len(model.questions) == 3
         assert await client.metric('agentpool_runtime_semantic_lookups_total{outcome="hit"}') == 2
         assert await client.metric("agentpool_runtime_semantic_bytes") > 3 * 384 * 4
+
+
+async def test_a_share_of_the_hits_is_given_up_to_learn(encoder_dir):
+    async with running(encoder_dir, chance=0.0) as (model, client):
+        await taught(client)
+        assert (await client.ask("how can i reset my password please"))[0] == "miss"
+        assert len(model.questions) == 4
+        assert await client.metric('agentpool_runtime_semantic_lookups_total{outcome="sampled"}') == 1
 
 
 @pytest.mark.parametrize(
