@@ -42,7 +42,7 @@ def patience(monkeypatch):
 
 @asynccontextmanager
 async def running(encoder_dir, chance=0.99, **semantic):
-    """A runtime, its endpoint, and a client. ``chance`` decides instead of chance whether a hit is given up to learn."""
+    """A runtime, its endpoint, and a client. ``chance`` decides whether a hit is given up to learn."""
     model = Model()
     upstream = web.Application()
     upstream.router.add_post("/v1/chat/completions", model.answer)
