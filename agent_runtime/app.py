@@ -1,44 +1,18 @@
-"""How is the runtime put together, run, and brought to an end?"""
+"""How does a runtime begin to serve, and how is it brought to an end?"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import random
-import secrets as chance_source
 import signal
-import time
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import UTC, datetime
-from itertools import count
+from collections.abc import Coroutine, Mapping
 
-from agent_runtime.accounting import Accounts
-from agent_runtime.budget.pricing import price_models
-from agent_runtime.budget.settlement import Settlement
-from agent_runtime.cache.purges import Purger, Purges
-from agent_runtime.caching import clear_disk_with_purges, close_disk, make_cache, make_paraphrases
+from agent_runtime.caching import clear_disk_with_purges, close_disk
 from agent_runtime.errors import RuntimeSetupError
-from agent_runtime.heartbeat import Pulse
-from agent_runtime.http.server import HttpServer
-from agent_runtime.http.service import Service
-from agent_runtime.memory import find_cgroup, make_guard
-from agent_runtime.models.endpoints import make_endpoint
-from agent_runtime.models.reach import Reach
-from agent_runtime.models.upstream import Upstream
-from agent_runtime.pipeline import Pipeline
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.secrets import Secrets
+from agent_runtime.parts import Parts, clock, unix_time
 from agent_runtime.settings import Process
-from agent_runtime.shortening import make_shortening
-from agent_runtime.sizing import AUTO, make_sizing
-from agent_runtime.slots import Slots
-from agent_runtime.state import State
-from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.logs import log
-from agent_runtime.usage import Usage
-from agentpool_api import keys
-from agentpool_api.quantity import duration_s, size_bytes
 from agentpool_api.runtime_settings import RuntimeSettings
 
 LEAVING_S = 2.0
@@ -54,103 +28,12 @@ LAST_WORDS_S = 2.0
 LONGEST_SETTLING_S = 10.0
 """Longest wait for a Redis that is away before the rest of the spend is given up (and logged)."""
 
-unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
-clock = time.monotonic
 
-
-class App:
+class App(Parts):
     """One running runtime."""
 
     def __init__(self, settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> None:
-        self.process = process
-        self.instruments = instruments = Instruments()
-        self.secrets = Secrets(settings, process, environ)
-        if not process.in_cluster and self.secrets.problems:
-            first = self.secrets.problems[0]
-            raise RuntimeSetupError(f"{first.field}: {first.message}")
-        self.link = RedisLink(process.redis) if process.redis else None
-        self.settlement = (
-            Settlement(self.link, process.namespace, process.pool, instruments) if self.link is not None else None
-        )
-        endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
-        self.cache = make_cache(settings, process, self.link, unix_time)
-        self.paraphrases = make_paraphrases(settings, process, self.cache, instruments, environ, unix_time)
-        self.upstream = Upstream(
-            settings.connections,
-            self.secrets.endpoint_key,
-            instruments,
-            field_prefix=process.field_prefix,
-            chance=random.random,  # noqa: TID251
-            unix_time=unix_time,
-        )
-        self.reach = Reach(
-            endpoints, field_prefix=process.field_prefix, timeout_s=duration_s(settings.connections.connect_timeout)
-        )
-        slots = Slots(process.concurrency, settings.limits.max_queued, duration_s(settings.limits.queue_timeout), clock)
-        accounts = Accounts(
-            price_models(settings.models, datetime.fromtimestamp(unix_time(), UTC)),
-            self.settlement,
-            instruments,
-            pool=process.pool,
-            pod=process.pod,
-            unix_time=unix_time,
-        )
-        pipeline = Pipeline(
-            endpoints={endpoint.model: endpoint for endpoint in endpoints},
-            upstream=self.upstream,
-            cache=self.cache,
-            slots=slots,
-            accounts=accounts,
-            instruments=instruments,
-            clock=clock,
-            unix_time=unix_time,
-            paraphrases=self.paraphrases,
-            sizing=make_sizing(settings, accounts.cost_of, instruments),
-            shortening=make_shortening(
-                settings.compression, lambda model, tokens: accounts.cost_of(model, Usage(tokens, 0, 0)), instruments
-            ),
-        )
-        memory = self.cache.memory if self.cache is not None else None
-        max_memory = settings.limits.max_memory
-        self.guard = make_guard(size_bytes(max_memory) if max_memory else None, memory, find_cgroup())
-        self.state = State(
-            guard=self.guard,
-            process=process,
-            secrets=self.secrets,
-            reach=self.reach,
-            slots=slots,
-            pipeline=pipeline,
-            memory=memory,
-            disk=self.cache.disk if self.cache is not None else None,
-            paraphrases=self.paraphrases,
-            upstream=self.upstream,
-            link=self.link,
-            settlement=self.settlement,
-            instruments=instruments,
-            unix_time=unix_time,
-        )
-        self.purger = Purger(
-            self.cache.purges if self.cache is not None else Purges(),
-            self.link,
-            keys.purges(process.namespace, process.pool),
-            life_s=duration_s(settings.cache.ttl) + duration_s(settings.cache.keep_stale),
-            unix_time=unix_time,
-        )
-        self.pipeline = pipeline
-        self.service = Service(
-            pipeline=pipeline,
-            purger=self.purger,
-            secrets=self.secrets,
-            state=self.state,
-            instruments=instruments,
-            models=_model_names(settings),
-            max_body_bytes=size_bytes(settings.limits.max_body_size),
-            request_ids=request_ids(),
-            clock=clock,
-            started_s=unix_time(),
-        )
-        self.server = HttpServer(self.service, process.host, process.port)
-        self.pulse = Pulse(process, self.state, self.secrets, self.link)
+        super().__init__(settings, process, environ)
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -215,21 +98,6 @@ class App:
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         self._background.append(asyncio.get_running_loop().create_task(work))
-
-
-def _model_names(settings: RuntimeSettings) -> list[str]:
-    """What a request may ask for."""
-    names = [model.name for model in settings.models]
-    return names if settings.right_sizing.mode == "Off" or AUTO in names else [*names, AUTO]
-
-
-def request_ids() -> Callable[[], str]:
-    """Ids that never repeat: chance for the process, a count for the request.
-
-    They are the runtime's own because the ledger counts each once: with a caller's ids a repeated one would be free.
-    """
-    prefix, numbers = f"req-{chance_source.token_hex(8)}-", count()
-    return lambda: f"{prefix}{next(numbers):x}"
 
 
 async def run(settings: RuntimeSettings, process: Process) -> None:

@@ -1,0 +1,188 @@
+"""What is a runtime made of, and what does each part get? Everything is built here, once; nothing runs yet."""
+
+from __future__ import annotations
+
+import random
+import secrets as chance_source
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import count
+
+from agent_runtime.accounting import Accounts
+from agent_runtime.budget.pricing import price_models
+from agent_runtime.budget.settlement import Settlement
+from agent_runtime.cache.purges import Purger, Purges
+from agent_runtime.caching import make_cache, make_paraphrases
+from agent_runtime.errors import RuntimeSetupError
+from agent_runtime.heartbeat import Pulse
+from agent_runtime.http.server import HttpServer
+from agent_runtime.http.service import Service
+from agent_runtime.memory import MemoryGuard, find_cgroup, make_guard
+from agent_runtime.models.endpoints import make_endpoint
+from agent_runtime.models.reach import Reach
+from agent_runtime.models.upstream import Upstream
+from agent_runtime.pipeline import Pipeline
+from agent_runtime.redis_link import RedisLink
+from agent_runtime.secrets import Secrets
+from agent_runtime.settings import Process
+from agent_runtime.shortening import make_shortening
+from agent_runtime.sizing import AUTO, make_sizing
+from agent_runtime.slots import Slots
+from agent_runtime.state import State
+from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.usage import Usage
+from agentpool_api import keys
+from agentpool_api.quantity import duration_s, size_bytes
+from agentpool_api.runtime_settings import RuntimeSettings
+
+unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
+clock = time.monotonic
+
+
+class Parts:
+    """The parts of one runtime, in the order in which they need each other. Raises RuntimeSetupError."""
+
+    def __init__(self, settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.process = process
+        self.instruments = Instruments()
+        self.secrets = _make_secrets(settings, process, environ)
+        self.link = RedisLink(process.redis) if process.redis else None
+        self.settlement = self._make_settlement()
+        self.cache = make_cache(settings, process, self.link, unix_time)
+        self.paraphrases = make_paraphrases(settings, process, self.cache, self.instruments, environ, unix_time)
+        self.guard = self._make_guard()
+        self.endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
+        self.upstream = self._make_upstream()
+        self.reach = self._make_reach()
+        self.slots = self._make_slots()
+        self.accounts = self._make_accounts()
+        self.pipeline = self._make_pipeline()
+        self.purger = self._make_purger()
+        self.state = self._make_state()
+        self.service = self._make_service()
+        self.server = HttpServer(self.service, process.host, process.port)
+        self.pulse = Pulse(process, self.state, self.secrets, self.link)
+
+    def _make_settlement(self) -> Settlement | None:
+        if self.link is None:
+            return None
+        return Settlement(self.link, self.process.namespace, self.process.pool, self.instruments)
+
+    def _make_guard(self) -> MemoryGuard:
+        max_memory = self.settings.limits.max_memory
+        memory = self.cache.memory if self.cache is not None else None
+        return make_guard(size_bytes(max_memory) if max_memory else None, memory, find_cgroup())
+
+    def _make_upstream(self) -> Upstream:
+        return Upstream(
+            self.settings.connections,
+            self.secrets.endpoint_key,
+            self.instruments,
+            field_prefix=self.process.field_prefix,
+            chance=random.random,  # noqa: TID251
+            unix_time=unix_time,
+        )
+
+    def _make_reach(self) -> Reach:
+        timeout_s = duration_s(self.settings.connections.connect_timeout)
+        return Reach(self.endpoints, field_prefix=self.process.field_prefix, timeout_s=timeout_s)
+
+    def _make_slots(self) -> Slots:
+        limits = self.settings.limits
+        return Slots(self.process.concurrency, limits.max_queued, duration_s(limits.queue_timeout), clock)
+
+    def _make_accounts(self) -> Accounts:
+        return Accounts(
+            price_models(self.settings.models, datetime.fromtimestamp(unix_time(), UTC)),
+            self.settlement,
+            self.instruments,
+            pool=self.process.pool,
+            pod=self.process.pod,
+            unix_time=unix_time,
+        )
+
+    def _make_pipeline(self) -> Pipeline:
+        cost_of = self.accounts.cost_of
+        return Pipeline(
+            endpoints={endpoint.model: endpoint for endpoint in self.endpoints},
+            upstream=self.upstream,
+            cache=self.cache,
+            slots=self.slots,
+            accounts=self.accounts,
+            instruments=self.instruments,
+            clock=clock,
+            unix_time=unix_time,
+            paraphrases=self.paraphrases,
+            sizing=make_sizing(self.settings, cost_of, self.instruments),
+            shortening=make_shortening(
+                self.settings.compression, lambda model, tokens: cost_of(model, Usage(tokens, 0, 0)), self.instruments
+            ),
+        )
+
+    def _make_purger(self) -> Purger:
+        cache = self.settings.cache
+        return Purger(
+            self.cache.purges if self.cache is not None else Purges(),
+            self.link,
+            keys.purges(self.process.namespace, self.process.pool),
+            life_s=duration_s(cache.ttl) + duration_s(cache.keep_stale),
+            unix_time=unix_time,
+        )
+
+    def _make_state(self) -> State:
+        return State(
+            guard=self.guard,
+            process=self.process,
+            secrets=self.secrets,
+            reach=self.reach,
+            slots=self.slots,
+            pipeline=self.pipeline,
+            memory=self.cache.memory if self.cache is not None else None,
+            disk=self.cache.disk if self.cache is not None else None,
+            paraphrases=self.paraphrases,
+            upstream=self.upstream,
+            link=self.link,
+            settlement=self.settlement,
+            instruments=self.instruments,
+            unix_time=unix_time,
+        )
+
+    def _make_service(self) -> Service:
+        return Service(
+            pipeline=self.pipeline,
+            purger=self.purger,
+            secrets=self.secrets,
+            state=self.state,
+            instruments=self.instruments,
+            models=_model_names(self.settings),
+            max_body_bytes=size_bytes(self.settings.limits.max_body_size),
+            request_ids=request_ids(),
+            clock=clock,
+            started_s=unix_time(),
+        )
+
+
+def _make_secrets(settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> Secrets:
+    """Outside a cluster nobody would see a missing secret as a condition: there it stops the start."""
+    secrets = Secrets(settings, process, environ)
+    if not process.in_cluster and secrets.problems:
+        first = secrets.problems[0]
+        raise RuntimeSetupError(f"{first.field}: {first.message}")
+    return secrets
+
+
+def _model_names(settings: RuntimeSettings) -> list[str]:
+    """What a request may ask for."""
+    names = [model.name for model in settings.models]
+    return names if settings.right_sizing.mode == "Off" or AUTO in names else [*names, AUTO]
+
+
+def request_ids() -> Callable[[], str]:
+    """Ids that never repeat: chance for the process, a count for the request.
+
+    They are the runtime's own because the ledger counts each once: with a caller's ids a repeated one would be free.
+    """
+    prefix, numbers = f"req-{chance_source.token_hex(8)}-", count()
+    return lambda: f"{prefix}{next(numbers):x}"
