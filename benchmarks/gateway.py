@@ -1,8 +1,9 @@
 """How does the runtime compare with other gateways on this machine?
 
-Starts a Redis and hands the runtime, once without and once with repeated prompts, to the neutral comparer whose folder
-the environment variable GATEWAY_BENCH names (``compare.py``, ``bin/modelsim``, ``bin/loadgen``). Other arguments go to
-the comparer: ``--rounds 3 --suites latency,throughput,stream,cache --peers direct,aiohttp-pass``.
+Starts a Redis and hands the runtime to the neutral comparer whose folder the environment variable GATEWAY_BENCH names
+(``compare.py``, ``bin/modelsim``, ``bin/loadgen``). VARIANTS names what of the runtime is compared (default
+``agentpool,agentpool-cache``). Other arguments go to the comparer: ``--rounds 3 --suites
+latency,throughput,stream,cache --peers direct,aiohttp-pass``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-benchmark"
+VARIANTS = {
+    "agentpool": "everything on: authentication, settlement in Redis, exact cache, metrics",
+    "agentpool-cache": "the same, given the same prompt again and again",
+    "agentpool-unaccounted": "without Redis: no settlement, no shared cache",
+    "agentpool-semantic": "with the semantic cache on; needs build/encoder (make encoder)",
+}
 
 CONFIG = """
 models:
@@ -27,6 +34,7 @@ models:
 connections: {{total: 4096, perHost: 4096}}
 limits: {{maxQueued: 10000}}
 """
+SEMANTIC = "cache: {{semantic: {{enabled: true}}}}\n"
 
 START = """
 import os, sys
@@ -42,6 +50,10 @@ def main() -> int:
     bench = os.environ.get("GATEWAY_BENCH", "")
     comparer = Path(bench) / "compare.py"
     redis = shutil.which("redis-server")
+    variants = os.environ.get("VARIANTS", "agentpool,agentpool-cache").split(",")
+    if unknown := set(variants) - set(VARIANTS):
+        print(f"unknown variant {', '.join(sorted(unknown))}; choose from {', '.join(VARIANTS)}")
+        return 2
     if not bench or not comparer.exists() or not (Path(bench) / "bin" / "modelsim").exists():
         print("set GATEWAY_BENCH to a folder with compare.py, bin/modelsim and bin/loadgen (see docs/runtime.md)")
         return 2
@@ -53,35 +65,39 @@ def main() -> int:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         server = subprocess.Popen([redis, *options], cwd=scratch, stdout=subprocess.DEVNULL)
         try:
-            peers = [arg for cache in (False, True) for arg in ("--peer", json.dumps(peer(scratch, port, cache=cache)))]
+            peers = [arg for name in variants for arg in ("--peer", json.dumps(peer(scratch, port, name)))]
             return subprocess.run([sys.executable, str(comparer), *peers, *sys.argv[1:]], check=False).returncode
         finally:
             server.terminate()
             server.wait(5)
 
 
-def peer(scratch: str, redis_port: int, *, cache: bool) -> dict[str, object]:
-    """The runtime as the comparer starts it; ``cache`` marks the one that gets the same prompt again and again."""
-    name = "agentpool-cache" if cache else "agentpool"
+def peer(scratch: str, redis_port: int, name: str) -> dict[str, object]:
+    """One of ``VARIANTS`` as the comparer starts it."""
     secret = Path(scratch) / name / f"{name}-key"
     secret.mkdir(parents=True)
     (secret / "key").write_text(KEY)
+    semantic = name == "agentpool-semantic"
     start = Path(scratch) / f"{name}.py"
-    start.write_text(START.format(config=CONFIG))
+    start.write_text(START.format(config=CONFIG + (SEMANTIC if semantic else "")))
     config = Path(scratch) / f"{name}.yaml"
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "AGENTPOOL_POOL": name,
+        "AGENTPOOL_CONCURRENCY": "4096",
+        "AGENTPOOL_SECRETS_DIR": str(secret.parent),
+    }
+    if name != "agentpool-unaccounted":
+        env["AGENTPOOL_REDIS_URL"] = f"redis://127.0.0.1:{redis_port}/0"
+    if semantic:
+        env["AGENTPOOL_ENCODER_DIR"] = str(ROOT / "build" / "encoder")
     return {
         "name": name,
         "cmd": shlex.join([sys.executable, str(start)]) + f" ${{upstream}} ${{port}} {shlex.quote(str(config))}",
         "health": "/readyz",
         "key": KEY,
-        "cache": cache,
-        "env": {
-            "PYTHONPATH": str(ROOT),
-            "AGENTPOOL_POOL": name,
-            "AGENTPOOL_CONCURRENCY": "4096",
-            "AGENTPOOL_SECRETS_DIR": str(secret.parent),
-            "AGENTPOOL_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-        },
+        "cache": name == "agentpool-cache",
+        "env": env,
     }
 
 
