@@ -1,10 +1,11 @@
-"""What happens every second? The heartbeat, Redis' sign of life, and a look at the Secrets."""
+"""What happens every second? The heartbeat, the budget's notice, Redis' sign of life, and a look at the Secrets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from agent_runtime.budget.notice import BudgetView
 from agent_runtime.redis_link import RedisLink
 from agent_runtime.redis_wire import RedisUnavailable
 from agent_runtime.secrets import Secrets
@@ -18,12 +19,23 @@ INTERVAL_S = 1.0
 class Pulse:
     """The process's regular work."""
 
-    def __init__(self, process: Process, state: State, secrets: Secrets, link: RedisLink | None) -> None:
+    def __init__(
+        self,
+        process: Process,
+        state: State,
+        secrets: Secrets,
+        link: RedisLink | None,
+        budget: BudgetView,
+        clock: Callable[[], float],
+    ) -> None:
         self._state = state
         self._secrets = secrets
         self._link = link
         self._key = keys.heartbeats(process.namespace, process.pool)
+        self._notice_key = keys.budget_notice(process.namespace, process.pool)
         self._pod = process.pod
+        self._budget = budget
+        self._clock = clock
 
     async def beat_forever(self, also: Callable[[], None]) -> None:
         """Beat every second until cancelled; ``also`` is called with every beat."""
@@ -34,13 +46,22 @@ class Pulse:
             await asyncio.sleep(INTERVAL_S)
 
     async def beat(self) -> None:
-        """Write one heartbeat; without Redis only look whether it is back."""
-        if self._link is None or not (self._link.available or await self._link.probe()):
+        """Write one heartbeat and read the budget's notice; without Redis only look whether it is back."""
+        if self._link is None:
             return
         try:
-            await self._link.hash_set(self._key, self._pod, self._state.heartbeat().model_dump_json())
+            notice = await self._exchange(self._link)
         except RedisUnavailable:
-            return
+            self._budget.miss(self._clock())
+        else:
+            self._budget.take(notice, self._clock())
+
+    async def _exchange(self, link: RedisLink) -> bytes | None:
+        if not (link.available or await link.probe()):
+            raise RedisUnavailable("Redis is away")
+        beat = self._state.heartbeat().model_dump_json()
+        _, notice = await asyncio.gather(link.hash_set(self._key, self._pod, beat), link.read(self._notice_key))
+        return notice
 
     async def leave(self) -> None:
         """Take the heartbeat away: the operator then knows that this agent ended by itself."""

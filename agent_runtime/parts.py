@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from itertools import count
 
 from agent_runtime.accounting import Accounts
+from agent_runtime.answering import Answering
+from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.purges import Purger, Purges
@@ -50,6 +52,7 @@ class Parts:
         self.secrets = _make_secrets(settings, process, environ)
         self.link = RedisLink(process.redis) if process.redis else None
         self.settlement = self._make_settlement()
+        self.budget = BudgetView()
         self.cache = make_cache(settings, process, self.link, unix_time)
         self.paraphrases = make_paraphrases(settings, process, self.cache, self.instruments, environ, unix_time)
         self.guard = self._make_guard()
@@ -59,11 +62,12 @@ class Parts:
         self.slots = self._make_slots()
         self.accounts = self._make_accounts()
         self.pipeline = self._make_pipeline()
+        self.answering = self._make_answering()
         self.purger = self._make_purger()
         self.state = self._make_state()
         self.service = self._make_service()
         self.server = HttpServer(self.service, process.host, process.port)
-        self.pulse = Pulse(process, self.state, self.secrets, self.link)
+        self.pulse = Pulse(process, self.state, self.secrets, self.link, self.budget, clock)
 
     def _make_settlement(self) -> Settlement | None:
         if self.link is None:
@@ -115,11 +119,14 @@ class Parts:
             clock=clock,
             unix_time=unix_time,
             paraphrases=self.paraphrases,
-            sizing=make_sizing(self.settings, cost_of, self.instruments),
+            sizing=make_sizing(self.settings, cost_of, self.instruments, self.budget),
             shortening=make_shortening(
                 self.settings.compression, lambda model, tokens: cost_of(model, Usage(tokens, 0, 0)), self.instruments
             ),
         )
+
+    def _make_answering(self) -> Answering:
+        return Answering(self.pipeline, self.budget, duration_s(self.settings.cache.keep_stale))
 
     def _make_purger(self) -> Purger:
         cache = self.settings.cache
@@ -145,6 +152,7 @@ class Parts:
             upstream=self.upstream,
             link=self.link,
             settlement=self.settlement,
+            budget=self.budget,
             instruments=self.instruments,
             unix_time=unix_time,
         )
@@ -152,6 +160,7 @@ class Parts:
     def _make_service(self) -> Service:
         return Service(
             pipeline=self.pipeline,
+            answering=self.answering,
             purger=self.purger,
             secrets=self.secrets,
             state=self.state,

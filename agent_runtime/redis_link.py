@@ -52,6 +52,11 @@ class RedisLink:
         value: bytes | None = await self._call(self._requests, "GET", key)
         return value
 
+    async def read(self, key: str) -> bytes | None:
+        """Value of a key, for background work. Raises RedisUnavailable."""
+        value: bytes | None = await self._call(self._background, "GET", key)
+        return value
+
     async def store_many(self, entries: Iterable[tuple[str, bytes, int]]) -> None:
         """Set keys to values for so many milliseconds each. Raises RedisUnavailable."""
         wire = self._background

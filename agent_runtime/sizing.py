@@ -7,10 +7,11 @@ model by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from agent_runtime.budget.notice import BudgetView
 from agent_runtime.errors import ApiError
 from agent_runtime.models.endpoints import rewrite
 from agent_runtime.requests import CHAT, Request
@@ -22,6 +23,7 @@ from agent_runtime.usage import Usage, estimate
 from agentpool_api.money import usd_exact
 from agentpool_api.quantity import duration_s
 from agentpool_api.runtime_settings import ModelProfile, RuntimeSettings
+from agentpool_api.wire import BudgetAction
 
 AUTO = "auto"
 """The model to ask for when the pool shall choose."""
@@ -36,7 +38,9 @@ CostOf = Callable[[str, Usage], int | None]
 class Sizing:
     """Chooses the models of one pool."""
 
-    def __init__(self, settings: RuntimeSettings, cost_of: CostOf, instruments: Instruments) -> None:
+    def __init__(
+        self, settings: RuntimeSettings, cost_of: CostOf, instruments: Instruments, budget: BudgetView
+    ) -> None:
         sizing = settings.right_sizing
         self._always = sizing.mode == "Always"
         self._min_quality = sizing.min_quality_percent / 100
@@ -51,6 +55,7 @@ class Sizing:
         self._auto_is_a_model = any(model.name == AUTO for model in settings.models)
         self._cost_of = cost_of
         self._instruments = instruments
+        self._budget = budget
 
     def choose(self, request: Request) -> tuple[Request, str]:
         """The request for the model that fits, and the value of ``x-agentpool-right-sizing``.
@@ -65,8 +70,9 @@ class Sizing:
         candidates = self._candidates(Usage(task.input_tokens, 0, task.output_tokens))
         if not left_to_us:
             candidates = self._no_dearer_than(request.model, candidates)
-        # how much of the budget is left reaches no agent yet: the weights do not move
-        choice = choose_model(candidates, task, self._rules, budget_left=None)
+        budget = self._budget
+        cheapest = budget.asks(BudgetAction.CHEAPER_MODELS)
+        choice = choose_model(candidates, task, self._rules, budget_left=budget.left, cheapest=cheapest)
         if choice is None:
             if left_to_us:
                 raise _nobody_fits()
@@ -92,7 +98,8 @@ class Sizing:
             output_tokens=limit if isinstance(limit, int) and limit > 0 else USUAL_OUTPUT_TOKENS,
             complexity=scored,
             tools=bool(fields.get("tools")),
-            vision=_has_image(fields),
+            vision=_has_part(fields, _IMAGES),
+            audio=_has_part(fields, _SOUNDS),
             min_accuracy=wishes.min_accuracy,
             min_quality=max(self._min_quality, wishes.min_quality or 0.0),
             max_latency_ms=wishes.max_latency_ms,
@@ -118,13 +125,19 @@ def _candidate(name: str, profile: ModelProfile, cost_nanousd: int) -> Candidate
         context_tokens=profile.context_tokens,
         tools=profile.tools,
         vision=profile.vision,
+        audio=profile.audio,
     )
 
 
-def _has_image(fields: Mapping[str, Any]) -> bool:
+_IMAGES = ("image_url", "input_image")
+_SOUNDS = ("input_audio",)
+
+
+def _has_part(fields: Mapping[str, Any], types: Collection[str]) -> bool:
+    """Is there a part of one of these types in a message?"""
     contents = [message.get("content") for message in fields["messages"] if isinstance(message, dict)]
     parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
-    return any(part.get("type") in ("image_url", "input_image") for part in parts)
+    return any(part.get("type") in types for part in parts)
 
 
 def _sent_to(request: Request, model: str, instead_of: str) -> Request:
@@ -143,12 +156,14 @@ def _nobody_fits() -> ApiError:
     return ApiError(
         400,
         "no_model_fits",
-        "no model of this pool meets what the request needs (context, tools, images) and what its x-agentpool- headers "
-        "ask for: lower min-quality or accuracy, raise max-latency-ms, or name a model",
+        "no model of this pool meets what the request needs (context, tools, images, sound) and what its x-agentpool- "
+        "headers ask for: lower min-quality or accuracy, raise max-latency-ms, or name a model",
         param="model",
     )
 
 
-def make_sizing(settings: RuntimeSettings, cost_of: CostOf, instruments: Instruments) -> Sizing | None:
+def make_sizing(
+    settings: RuntimeSettings, cost_of: CostOf, instruments: Instruments, budget: BudgetView
+) -> Sizing | None:
     """The chooser of a pool; None when right-sizing is off."""
-    return None if settings.right_sizing.mode == "Off" else Sizing(settings, cost_of, instruments)
+    return None if settings.right_sizing.mode == "Off" else Sizing(settings, cost_of, instruments, budget)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
@@ -18,7 +20,7 @@ from agent_runtime.secrets import Secrets
 from agent_runtime.settings import Process
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
-from agentpool_api.wire import Heartbeat, Problem
+from agentpool_api.wire import BudgetAction, Heartbeat, Problem
 
 
 class State:
@@ -39,6 +41,7 @@ class State:
         upstream: Upstream,
         link: RedisLink | None,
         settlement: Settlement | None,
+        budget: BudgetView,
         instruments: Instruments,
         unix_time: Callable[[], float],
     ) -> None:
@@ -59,6 +62,7 @@ class State:
         self._upstream = upstream
         self._link = link
         self._settlement = settlement
+        self._budget = budget
         self._instruments = instruments
         self._unix_time = unix_time
         self._started_s = unix_time()
@@ -138,6 +142,9 @@ class State:
             gauges.semantic_entries.set(self._paraphrases.entries)
             gauges.semantic_bytes.set(self._paraphrases.size_bytes)
         gauges.redis_available.set(self._link is not None and self._link.available)
+        gauges.budget_left.set(math.nan if self._budget.left is None else self._budget.left)
+        for action in BudgetAction:
+            gauges.budget_actions.labels(action).set(self._budget.asks(action))
         gauges.settlements_pending.set(self._settlement.pending if self._settlement is not None else 0)
         busy, idle = self._upstream.connections_in_use()
         gauges.upstream_connections.labels("busy").set(busy)

@@ -44,6 +44,9 @@ class BudgetCondition(StrEnum):
 
     READY = "Ready"
     WITHIN_BUDGET = "WithinBudget"
+    AGGRESSIVE_CACHING = "AggressiveCaching"
+    CHEAPER_MODELS = "CheaperModels"
+    BATCH_REQUESTS = "BatchRequests"
     SCALE_DOWN = "ScaleDown"
     EMERGENCY_SHUTDOWN = "EmergencyShutdown"
     LEDGER_AVAILABLE = "LedgerAvailable"

@@ -97,6 +97,12 @@ class CostBudgetSpec(ApiModel):
         100,
     ]
     """Shares of a limit at which an event is written, once per window."""
+    aggressive_caching_percent: Annotated[int, Field(ge=0, le=100)] = 80
+    """From here agents answer from the cache for `cache.keepStale` longer, without asking the model; 0 for never."""
+    cheaper_models_percent: Annotated[int, Field(ge=0, le=100)] = 80
+    """From here right-sizing takes the cheapest model that fits; 0 for never."""
+    batch_requests_percent: Annotated[int, Field(ge=0, le=100)] = 90
+    """From here requests to models with a batch endpoint wait for `batching.window` and go in batches; 0 for never."""
     scale_down_percent: Annotated[int, Field(ge=1, le=100)] = 95
     """From here the pools shrink to minAgents (NonEssential ones to none; Critical ones are left alone)."""
     shutdown_percent: Annotated[int, Field(ge=1, le=100)] = 100

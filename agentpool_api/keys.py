@@ -35,6 +35,11 @@ def memory(namespace: str, pool: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:memory:{pool}"
 
 
+def budget_notice(namespace: str, pool: str) -> str:
+    """BudgetNotice (JSON) of a pool under a budget, from the operator to every agent. Expires unless renewed."""
+    return f"{PREFIX}:{{{namespace}}}:budget:{pool}"
+
+
 def charged_until(namespace: str, pool: str) -> str:
     """Hash: pod UID → Unix milliseconds up to which its time has been charged."""
     return f"{PREFIX}:{{{namespace}}}:charged:{pool}"

@@ -58,6 +58,8 @@ class ModelProfile(ApiModel):
     """It can call tools."""
     vision: bool = False
     """It can read images."""
+    audio: bool = False
+    """It can take sound."""
 
 
 class Model(ApiModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +53,27 @@ class Heartbeat(Record):
     last_activity_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Unix seconds of the last request; None before the first."""
     problems: list[Problem] = []
+
+
+class BudgetAction(StrEnum):
+    """What agents do to save money while a budget runs low. Each is a condition of the CostBudget, too."""
+
+    AGGRESSIVE_CACHING = "AggressiveCaching"
+    CHEAPER_MODELS = "CheaperModels"
+    BATCH_REQUESTS = "BatchRequests"
+
+
+NOTICE_LIFE_S = 600
+"""A notice counts for so long after it was last heard of: an operator that is away ends no saving at once."""
+
+
+class BudgetNotice(Record):
+    """What the budgets that select a pool leave it, told by the operator to the pool's agents."""
+
+    left_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Share of the tightest window's limit that is left; None: not counted yet, which is not the same as nothing."""
+    actions: list[str] = []
+    """BudgetActions in force, sorted. One that an agent does not know does nothing there."""
 
 
 class UsageRecord(Record):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 _DIRECTIVE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;]*)))?\s*(?:,|$)')
 
 
+_ANY_AGE_S = 1e9
+"""``max-stale`` without a number accepts an answer however stale."""
+
 _INSTANT = 1e-9
 """An answer is stale from the very moment its life is over."""
 
@@ -24,6 +27,8 @@ class CacheControl:
     """Answer from the cache or not at all."""
     max_age_s: float | None = None
     """Oldest answer accepted; None: any fresh one."""
+    max_stale_s: float = 0
+    """An answer whose life ended at most so long ago is as good as a fresh one (RFC 9111 section 5.2.1.2)."""
     min_fresh_s: float = 0
     """The answer must stay fresh for so long."""
     stale_while_revalidate_s: float = 0
@@ -42,7 +47,8 @@ class CacheControl:
         ``min-fresh``.
         """
         over_age_s = age_s - self.max_age_s if self.max_age_s is not None else 0.0
-        over_life_s = max(-life_left_s, _INSTANT) if life_left_s <= 0 else 0.0
+        allowed_s = life_left_s + self.max_stale_s
+        over_life_s = max(-allowed_s, _INSTANT) if allowed_s <= 0 else 0.0
         return max(over_age_s, over_life_s, self.min_fresh_s - life_left_s if self.min_fresh_s else 0.0, 0.0)
 
 
@@ -62,6 +68,7 @@ def parse_cache_control(header: str) -> CacheControl:
         no_store="no-store" in found,
         only_if_cached="only-if-cached" in found,
         max_age_s=_seconds(found["max-age"], 0) if "max-age" in found else None,
+        max_stale_s=_seconds(found["max-stale"], _ANY_AGE_S) if "max-stale" in found else 0,
         min_fresh_s=_seconds(found.get("min-fresh"), 0),
         stale_while_revalidate_s=_seconds(found.get("stale-while-revalidate"), 0),
         stale_if_error_s=_seconds(found.get("stale-if-error"), 0),

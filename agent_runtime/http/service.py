@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from agent_runtime.answering import Answering
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.purges import Purger
 from agent_runtime.errors import ApiError
@@ -41,6 +42,7 @@ class Service:
         self,
         *,
         pipeline: Pipeline,
+        answering: Answering,
         purger: Purger,
         secrets: Secrets,
         state: State,
@@ -52,6 +54,7 @@ class Service:
         started_s: float,
     ) -> None:
         self._pipeline = pipeline
+        self._answering = answering
         self._purger = purger
         self._reader = Reader(secrets, state, max_body_bytes, clock)
         self._state = state
@@ -112,7 +115,7 @@ class Service:
         try:
             request = await self._reader.request(operation, scope, receive, request_id, headers)
             began_s = request.started_s
-            reply = await self._pipeline.answer(request, caller)
+            reply = await self._answering.answer(request, caller)
             if self._state.draining:
                 headers.append(CLOSE)  # the client's next request finds an agent that stays
             started = True

@@ -1,8 +1,8 @@
 """Which of a pool's models is the right size for a request, and why?
 
-First what rules out (context, tools, images, accuracy, quality, latency), then three rules, then a weighted score whose
-terms are normalised over the models that are left, so that no term wins by its unit. Deterministic; ties go to the
-cheaper model, then to the name. Pure.
+First what rules out (context, tools, images, sound, accuracy, quality, latency), then four rules, then a weighted score
+whose terms are normalised over the models that are left, so that no term wins by its unit. Deterministic; ties go to
+the cheaper model, then to the name. Pure.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Reason(StrEnum):
     """Why a model was chosen."""
 
     ONLY_ONE = "only-one-fits"
+    BUDGET = "budget"
     SHORT_AND_SIMPLE = "short-and-simple"
     TOLERANT = "time-and-tolerance"
     REASONING = "reasoning"
@@ -39,6 +40,7 @@ class Candidate:
     """None: not known, not checked."""
     tools: bool = True
     vision: bool = False
+    audio: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Task:
     """0 to 1."""
     tools: bool = False
     vision: bool = False
+    audio: bool = False
     min_accuracy: float | None = None
     """None: the caller asked for none."""
     min_quality: float = 0.0
@@ -89,17 +92,20 @@ class Choice:
 
 
 def choose_model(
-    candidates: Sequence[Candidate], task: Task, rules: Rules, *, budget_left: float | None
+    candidates: Sequence[Candidate], task: Task, rules: Rules, *, budget_left: float | None, cheapest: bool = False
 ) -> Choice | None:
     """The right model for the task; None when no candidate can do it.
 
     ``budget_left`` is the share of the tightest budget that is left; None: not known, and the weights do not move.
+    ``cheapest``: a budget asks for cheap models, so the cheapest that fits is taken.
     """
     fit = [candidate for candidate in candidates if not misfit(candidate, task)]
     if not fit:
         return None
     if len(fit) == 1:
         return Choice(fit[0].model, Reason.ONLY_ONE)
+    if cheapest:
+        return Choice(_cheapest(fit), Reason.BUDGET)
     if task.input_tokens < rules.simple_tokens and task.complexity < rules.simple_complexity:
         return Choice(_cheapest(fit), Reason.SHORT_AND_SIMPLE)
     if task.min_accuracy is not None and task.max_latency_ms is not None:
@@ -122,6 +128,8 @@ def misfit(candidate: Candidate, task: Task) -> str:
         return "tools"
     if task.vision and not candidate.vision:
         return "vision"
+    if task.audio and not candidate.audio:
+        return "audio"
     if task.min_accuracy is not None and candidate.accuracy < task.min_accuracy:
         return "accuracy"
     if candidate.quality < task.min_quality:

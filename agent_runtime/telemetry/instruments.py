@@ -96,6 +96,14 @@ class Instruments:
         self._right_sizing_saved = Counter(
             P + "right_sizing_saved_usd", "Money saved by choosing a cheaper model.", ["model"], registry=registry
         )
+        self.budget_left = Gauge(
+            P + "budget_left_ratio",
+            "Share of the tightest budget that is left; NaN: none, or not known.",
+            registry=registry,
+        )
+        self.budget_actions = Gauge(
+            P + "budget_action", "1 while a budget asks the agents for this.", ["action"], registry=registry
+        )
         self._prompt_tokens = Counter(
             P + "prompt_compression_tokens",
             "Tokens of the prompts that were looked at for compression: before it, and after.",

@@ -8,10 +8,12 @@ from datetime import datetime
 import pytest
 
 from agentpool_api import keys
+from agentpool_api.wire import BudgetNotice
 from tests.api.pools import Budget, Pool
 from tests.api.support import Cluster, Operator, Redis, now_s, until
 
 USD = 1_000_000_000
+SAVING = ["AggressiveCaching", "BatchRequests", "CheaperModels"]
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def spend(redis_server: Redis, namespace: str):
 
 
 def test_a_crossed_limit_is_told_and_acted_upon_in_seconds_and_undone(
-    operator: Operator, pool: Pool, budget: Budget, agents, spend
+    operator: Operator, pool: Pool, budget: Budget, agents, spend, redis_server: Redis
 ):
     pool.apply().wait_ready()
     budget.apply(limits={"daily": "10"})
@@ -42,7 +44,11 @@ def test_a_crossed_limit_is_told_and_acted_upon_in_seconds_and_undone(
     budget.wait_condition("ScaleDown", "True", "ThresholdReached")
     assert time.monotonic() - began < 3
     pool.wait_replicas(1, 1)
-    assert pool.condition("BudgetLimited") == ("True", "ScaleDown")
+    pool.wait_condition("BudgetLimited", "True", "ScaleDown")
+    told = keys.budget_notice(pool.namespace, "research")
+    wanted = BudgetNotice(left_percent=4, actions=SAVING).model_dump_json().encode()
+    until(lambda: redis_server.client.get(told) == wanted, "the agents to be told", 5)
+    assert {budget.condition(action) for action in SAVING} == {("True", "ThresholdReached")}
 
     began = spend(0.5)
     budget.wait_condition("EmergencyShutdown", "True", "ThresholdReached")

@@ -94,7 +94,15 @@ def pool_occurrences(before: AgentPoolStatus, after: AgentPoolStatus) -> list[Oc
 
 def budget_occurrences(before: CostBudgetStatus, after: CostBudgetStatus, policy: BudgetPolicy) -> list[Occurrence]:
     """What is worth telling about a budget: thresholds reached, once per window and limit, and conditions."""
-    bad_when_true = frozenset({BudgetCondition.SCALE_DOWN, BudgetCondition.EMERGENCY_SHUTDOWN})
+    bad_when_true = frozenset(
+        {
+            BudgetCondition.AGGRESSIVE_CACHING,
+            BudgetCondition.CHEAPER_MODELS,
+            BudgetCondition.BATCH_REQUESTS,
+            BudgetCondition.SCALE_DOWN,
+            BudgetCondition.EMERGENCY_SHUTDOWN,
+        }
+    )
     told = bad_when_true | {BudgetCondition.READY, BudgetCondition.LEDGER_AVAILABLE}
     known = {(window.name, window.resets_at): window.alerted_percent for window in before.windows}
     alerts = [

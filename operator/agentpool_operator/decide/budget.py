@@ -1,19 +1,20 @@
 """What does a budget allow, given what was spent?
 
-Spend over limit of the fullest window gives a level: Normal, ScaleDown, EmergencyShutdown. A level is entered at its
-threshold and left only when the share has fallen below the threshold less the hysteresis, which happens when the window
-resets or the limit is raised.
+Spend over limit of the fullest window gives a level (Normal, ScaleDown, EmergencyShutdown) for the size of pools, and
+actions for their agents. Each is entered at its threshold and left only when the share has fallen below the threshold
+less the hysteresis, which happens when the window resets or the limit is raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from agentpool_api.agentpool import PriorityClass
 from agentpool_api.periods import WindowName
+from agentpool_api.wire import BudgetAction
 
 
 class BudgetLevel(StrEnum):
@@ -32,6 +33,8 @@ class BudgetPolicy:
     scale_down_percent: int = 95
     shutdown_percent: int = 100
     hysteresis_percent: int = 5
+    action_percents: Mapping[BudgetAction, int] = field(default_factory=dict)
+    """Where each action begins; 0 and absent: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +84,20 @@ def decide_level(policy: BudgetPolicy, windows: Iterable[WindowSpend], before: B
     return BudgetLevel.NORMAL
 
 
+def decide_actions(
+    policy: BudgetPolicy, windows: Iterable[WindowSpend], before: Collection[BudgetAction]
+) -> frozenset[BudgetAction]:
+    """What agents do to save money; ``before`` is what they did until now."""
+    spends = tuple(windows)
+    return frozenset(
+        action
+        for action, percent in policy.action_percents.items()
+        if percent and _in_force(spends, percent, policy, action in before)
+    )
+
+
 def _in_force(windows: tuple[WindowSpend, ...], threshold: int, policy: BudgetPolicy, was_in_force: bool) -> bool:
-    leave_below = threshold - policy.hysteresis_percent
+    leave_below = max(threshold - policy.hysteresis_percent, 1)
     return any(window.reaches(leave_below if was_in_force else threshold) for window in windows)
 
 

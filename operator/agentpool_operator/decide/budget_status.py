@@ -4,6 +4,7 @@
 |-------------------|-------------------------------------------|-------------------------------------------|
 | Ready             | pools are selected and their spend counted | nothing is selected, or the zone is unknown |
 | WithinBudget      | every window is under its limit           | a limit is reached                        |
+| AggressiveCaching, CheaperModels, BatchRequests | agents save that way | they do not           |
 | ScaleDown         | pools are held at their minimum           | they are not                              |
 | EmergencyShutdown | pools run no agents                       | they do                                   |
 | LedgerAvailable   | spend can be read                         | Redis does not answer: levels hold        |
@@ -18,6 +19,7 @@ from datetime import datetime
 from agentpool_api.conditions import BudgetCondition, Condition, rfc3339, set_condition
 from agentpool_api.costbudget import CostBudgetStatus, WindowStatus
 from agentpool_api.money import NANO_PER_USD, usd
+from agentpool_api.wire import BudgetAction
 from agentpool_operator.decide.budget import (
     BudgetLevel,
     BudgetPolicy,
@@ -31,6 +33,13 @@ WRITE_PERIOD_S = 60.0
 """Spend that moves by less than a per cent of its limit is written this often."""
 
 
+ACTION_EFFECTS = {
+    BudgetAction.AGGRESSIVE_CACHING: "agents answer from the cache up to cache.keepStale after an answer's life",
+    BudgetAction.CHEAPER_MODELS: "right-sizing takes the cheapest model that fits",
+    BudgetAction.BATCH_REQUESTS: "requests to models with a batch endpoint go in batches",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetFacts:
     """What one pass over a budget found."""
@@ -38,6 +47,7 @@ class BudgetFacts:
     generation: int
     pools: int
     level: BudgetLevel
+    actions: frozenset[BudgetAction] = frozenset()
     windows: Sequence[WindowSpend] | None
     """None: the ledger cannot be read, all stays as it was."""
     restored: bool = False
@@ -114,6 +124,10 @@ def _conditions(
     verdicts = {
         BudgetCondition.READY: _ready(facts),
         BudgetCondition.WITHIN_BUDGET: _within(status),
+        **{
+            BudgetCondition(action): _in_force(action in facts.actions, effect)
+            for action, effect in ACTION_EFFECTS.items()
+        },
         BudgetCondition.SCALE_DOWN: _in_force(
             facts.level is not BudgetLevel.NORMAL, "pools are held at minAgents; Critical ones are left alone"
         ),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_operator.act.api import Api
 from agentpool_operator.act.apply import AppliedState
+from agentpool_operator.act.notices import Told
 from agentpool_operator.decide.facts import Trouble
 from agentpool_operator.decide.policy import ScalingPolicy
 from agentpool_operator.decide.scaling import Decision
@@ -55,6 +56,7 @@ class PoolState:
     recalled: bool = False
     """Redis was asked what it remembers of the pool."""
     saved: Saved = field(default_factory=Saved)
+    told: Told = field(default_factory=Told)
 
     def facts(self, scaling: ScalingState) -> Facts:
         """What is to be kept, but for the arrivals."""

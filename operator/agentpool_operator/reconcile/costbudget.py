@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from agentpool_api.costbudget import CostBudgetSpec, CostBudgetStatus
 from agentpool_api.money import nanousd
 from agentpool_api.periods import WindowName
+from agentpool_api.wire import BudgetAction
 from agentpool_operator import metrics
 from agentpool_operator.act.events import budget_occurrences, post_events
 from agentpool_operator.act.ledger import carry_command
 from agentpool_operator.act.status import patch_status
-from agentpool_operator.decide.budget import BudgetLevel, BudgetPolicy, WindowSpend, decide_level
+from agentpool_operator.decide.budget import BudgetLevel, BudgetPolicy, WindowSpend, decide_actions, decide_level
 from agentpool_operator.decide.budget_status import BudgetFacts, decide_budget_status, is_worth_writing
 from agentpool_operator.decide.budget_windows import CarriedRecord, carry
 from agentpool_operator.errors import RedisUnavailableError
@@ -28,7 +29,7 @@ from agentpool_operator.observe.budget_spend import observe_windows
 from agentpool_operator.observe.cluster import ObjectKey, PoolKey
 from agentpool_operator.reconcile import budget_metrics
 from agentpool_operator.reconcile.context import Context
-from agentpool_operator.reconcile.selection import selects
+from agentpool_operator.reconcile.selection import actions_of, selects
 
 log = structlog.get_logger(__name__)
 
@@ -66,13 +67,15 @@ async def reconcile_budget(context: Context, key: ObjectKey) -> None:
     count = await _count(context, key, spec, before, pools, now)
     if count is None:
         return  # the next pulse reads it
-    level = _level_of(before)
+    level, actions = _level_of(before), _actions_of(before)
     if count.windows is not None:
         level = decide_level(policy, count.windows, level)
+        actions = decide_actions(policy, count.windows, actions)
     facts = BudgetFacts(
         generation=int(body["metadata"].get("generation", 0)),
         pools=len(pools),
         level=level,
+        actions=actions,
         windows=count.windows,
         restored=count.restored,
         invalid=count.invalid,
@@ -97,6 +100,11 @@ def budget_policy(spec: CostBudgetSpec) -> BudgetPolicy:
         scale_down_percent=spec.scale_down_percent,
         shutdown_percent=spec.shutdown_percent,
         hysteresis_percent=spec.hysteresis_percent,
+        action_percents={
+            BudgetAction.AGGRESSIVE_CACHING: spec.aggressive_caching_percent,
+            BudgetAction.CHEAPER_MODELS: spec.cheaper_models_percent,
+            BudgetAction.BATCH_REQUESTS: spec.batch_requests_percent,
+        },
     )
 
 
@@ -148,6 +156,7 @@ async def _report_unreadable(
         generation=int(body["metadata"].get("generation", 0)),
         pools=before.pools,
         level=_level_of(before),
+        actions=_actions_of(before),
         windows=None,
         invalid=f"{message}; are the resource definitions of the operator's version installed?",
     )
@@ -168,3 +177,7 @@ def _status_of(body: dict[str, Any]) -> CostBudgetStatus:
 
 def _level_of(status: CostBudgetStatus) -> BudgetLevel:
     return {str(level): level for level in BudgetLevel}.get(status.level, BudgetLevel.NORMAL)
+
+
+def _actions_of(status: CostBudgetStatus) -> frozenset[BudgetAction]:
+    return actions_of(condition.model_dump() for condition in status.conditions)

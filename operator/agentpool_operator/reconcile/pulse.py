@@ -13,6 +13,7 @@ from agentpool_api import keys
 from agentpool_api.wire import Heartbeat
 from agentpool_operator import metrics
 from agentpool_operator.act.ledger import charge_command, trim_command
+from agentpool_operator.act.notices import notice_commands
 from agentpool_operator.decide.budget_windows import CarriedRecord
 from agentpool_operator.decide.charges import plan_charges
 from agentpool_operator.errors import ManifestRefusedError, RedisUnavailableError
@@ -23,6 +24,7 @@ from agentpool_operator.observe.spend import SpendBook, live_fields
 from agentpool_operator.reconcile.context import Context
 from agentpool_operator.reconcile.memory import save_commands
 from agentpool_operator.reconcile.policies import agent_prices
+from agentpool_operator.reconcile.selection import budget_notice
 from agentpool_operator.reconcile.sizing import recall
 from agentpool_operator.redis_link import Command
 
@@ -79,6 +81,7 @@ async def _charge_and_read_spend(
         command for pool in pools for command in _charge_commands(context, pool, heartbeats[pool], charged[pool], now_s)
     ]
     commands += [command for pool in pools for command in _save_commands(context, pool)]
+    commands += [command for pool in pools for command in _notice_commands(context, pool, now_s)]
     first_read = len(commands)
     fields = live_fields(now_s)
     due = [pool for pool in pools if readings.book(pool).is_due(now_s)][:FULL_READS_PER_PULSE]
@@ -139,6 +142,13 @@ def _save_commands(context: Context, pool: PoolKey) -> list[Command]:
     if state is None or state.scaling is None or not state.recalled:
         return []
     return save_commands(pool, state.facts(state.scaling), state.scaling.history, state.saved)
+
+
+def _notice_commands(context: Context, pool: PoolKey, now_s: float) -> list[Command]:
+    body, state = context.store.get("AgentPool", *pool), context.pools.get(pool)
+    if body is None or state is None:
+        return []
+    return notice_commands(*pool, budget_notice(context.store, body), state.told, now_s=now_s)
 
 
 def _hash(answer: Any) -> Mapping[bytes, bytes]:

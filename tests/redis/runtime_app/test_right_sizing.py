@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.settings import parse_settings
-from tests.redis.runtime_app.conftest import BEARER, Runtime, Start
+from agentpool_api import keys
+from agentpool_api.wire import BudgetAction, BudgetNotice
+from tests.redis.runtime_app.conftest import BEARER, RedisServer, Runtime, Start, until
 from tests.redis.runtime_app.upstream import Upstream
 
 HARD = "Design an algorithm, analyze its cost and prove that it ends:\n```py\ndef f(x):\n```"
@@ -112,6 +115,47 @@ async def test_a_named_model_is_kept_unless_the_pool_may_replace_it(start: Start
     _, told, _ = await ask(runtime, HARD, model="small")
     assert told["x-agentpool-model"] == "small"  # never a dearer one than was asked for
     assert [call.json["model"] for call in upstream.calls] == ["large", "small", "small"]
+
+
+async def test_what_the_budget_leaves_moves_the_choice_and_its_end_moves_it_back(
+    start: Start, upstream: Upstream, redis_server: RedisServer
+) -> None:
+    runtime = await start(pool(upstream.url, "OnRequest"), redis_url=redis_server.url, POD_NAMESPACE="team")
+    key, moderate = keys.budget_notice("team", "local"), {"x-agentpool-complexity": "moderate"}
+    view = runtime.app.budget
+
+    async def told(notice: BudgetNotice | None, content: str) -> str:
+        redis_server.command("SET", key, notice.model_dump_json()) if notice else redis_server.command("DEL", key)
+        left = None if notice is None or notice.left_percent is None else notice.left_percent / 100
+        await until(lambda: view.left == left)
+        _, headers, _ = await ask(runtime, content, moderate)
+        return str(headers["x-agentpool-right-sizing"])
+
+    assert 'model="medium", reason=score' in await told(None, "a")
+    assert 'model="small", reason=score' in await told(BudgetNotice(left_percent=40), "b")
+    cheap = BudgetNotice(left_percent=90, actions=[BudgetAction.CHEAPER_MODELS])
+    assert 'model="small", reason=budget' in await told(cheap, "c")
+    assert await runtime.metric("agentpool_runtime_budget_left_ratio") == 0.9
+    assert await runtime.metric("agentpool_runtime_budget_action") == 1
+    assert 'model="medium", reason=score' in await told(None, "d")
+    assert math.isnan(await runtime.metric("agentpool_runtime_budget_left_ratio"))
+
+
+@pytest.mark.parametrize(
+    ("complexity", "chosen"),
+    [("simple", "small"), ("moderate", "medium"), ("complex", "medium"), ("reasoning", "large")],
+)
+async def test_each_class_of_task_has_its_model_streamed_and_replayed(
+    start: Start, upstream: Upstream, complexity: str, chosen: str
+) -> None:
+    runtime = await start(pool(upstream.url, "OnRequest"))
+    wish = {"x-agentpool-complexity": complexity}
+    _, told, first = await ask(runtime, headers=wish, stream=True)
+    assert (told["x-agentpool-model"], told["x-agentpool-cache"]) == (chosen, "miss")
+    _, told, second = await ask(runtime, headers=wish, stream=True)
+    assert (told["x-agentpool-model"], told["x-agentpool-cache"]) == (chosen, "l1")
+    assert first == second
+    assert len(upstream.calls) == 1
 
 
 async def test_the_pools_quality_floor_holds(start: Start, upstream: Upstream) -> None:

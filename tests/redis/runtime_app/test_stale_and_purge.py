@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from agentpool_api.wire import BudgetAction, BudgetNotice
 from tests.redis.runtime_app.conftest import BEARER, RedisServer, Runtime, Start, settings_for, until
 from tests.redis.runtime_app.test_cache_and_coalescing import outcome
 from tests.redis.runtime_app.test_failures import refusing
@@ -49,6 +50,25 @@ async def test_no_answer_is_staler_than_the_caller_allows(start: Start, upstream
     await asyncio.sleep(1.3)
     asked = runtime.chat(headers={"Cache-Control": "stale-while-revalidate=1, max-age=0"})
     assert (await outcome(asked))[0] == "miss"
+
+
+async def test_a_stale_answer_serves_who_accepts_it_and_everybody_while_the_budget_asks_for_it(
+    start: Start, upstream: Upstream
+) -> None:
+    runtime = await short_lived(start, upstream)
+    await outcome(runtime.chat())
+    await asyncio.sleep(0.15)
+    assert (await outcome(runtime.chat(headers={"Cache-Control": "max-stale=60"})))[0] == "l1"
+    runtime.app.budget.take(BudgetNotice(actions=[BudgetAction.AGGRESSIVE_CACHING]).model_dump_json().encode(), 0.0)
+    assert (await outcome(runtime.chat()))[0] == "l1"
+    assert len(upstream.calls) == 1
+    assert not runtime.app.pipeline.revalidations.running
+    assert (await outcome(runtime.chat(headers={"Cache-Control": "max-stale=0"})))[
+        0
+    ] == "miss"  # the caller's word rules
+    runtime.app.budget.take(None, 1.0)
+    await asyncio.sleep(0.15)
+    assert (await outcome(runtime.chat()))[0] == "miss"
 
 
 async def test_a_stale_answer_stands_in_for_an_error_when_the_caller_allows_it(

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from agentpool_api.agentpool import PriorityClass
 from agentpool_api.periods import WindowName
+from agentpool_api.wire import BudgetAction
 from agentpool_operator.decide.budget import (
     BudgetLevel,
     BudgetPolicy,
     WindowSpend,
     alerts_reached,
     ceiling_for,
+    decide_actions,
     decide_level,
     tightest,
     tightest_ceiling,
@@ -53,6 +55,26 @@ def window(spent_usd, limit_usd=100, name=WindowName.DAILY):
 )
 def test_a_level_is_entered_at_its_threshold_and_left_below_the_hysteresis(spent, before, after):
     assert decide_level(POLICY, [window(spent)], before) is after
+
+
+CACHING, CHEAPER, BATCH = BudgetAction.AGGRESSIVE_CACHING, BudgetAction.CHEAPER_MODELS, BudgetAction.BATCH_REQUESTS
+SAVING = BudgetPolicy(action_percents={CACHING: 80, CHEAPER: 3, BATCH: 0})
+
+
+@pytest.mark.parametrize(
+    ("spent", "before", "after"),
+    [
+        pytest.param(0, set(), set(), id="nothing-spent"),
+        pytest.param(79.99, {CHEAPER}, {CHEAPER}, id="just-below"),
+        pytest.param(80, {CHEAPER}, {CHEAPER, CACHING}, id="reached"),
+        pytest.param(75, {CHEAPER, CACHING}, {CHEAPER, CACHING}, id="held-by-the-hysteresis"),
+        pytest.param(74.99, {CHEAPER, CACHING}, {CHEAPER}, id="left-below-the-hysteresis"),
+        pytest.param(0.99, {CHEAPER}, set(), id="a-threshold-below-the-hysteresis-is-left-too"),
+        pytest.param(200, set(), {CHEAPER, CACHING}, id="nothing-at-zero-per-cent"),
+    ],
+)
+def test_each_action_has_its_own_threshold(spent, before, after):
+    assert decide_actions(SAVING, [window(0.5), window(spent, name=WindowName.MONTHLY)], before) == after
 
 
 def test_the_fullest_window_rules():

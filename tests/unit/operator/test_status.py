@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from agentpool_api.costbudget import CostBudgetStatus
 from agentpool_api.periods import WindowName
 from agentpool_api.pool_status import AgentPoolStatus
+from agentpool_api.wire import BudgetAction
 from agentpool_operator.act.events import budget_occurrences, make_event, pool_occurrences
 from agentpool_operator.decide.budget import BudgetLevel, BudgetPolicy, WindowSpend
 from agentpool_operator.decide.budget_status import BudgetFacts, decide_budget_status, is_worth_writing
@@ -132,6 +133,17 @@ def test_a_budget_without_a_ledger_holds_everything():
 
 def test_a_restored_budget_says_so():
     assert condition(budget_status(EMPTY, 1, restored=True), "LedgerAvailable") == ("True", "RestoredFromStatus")
+
+
+def test_actions_in_force_are_conditions_and_events():
+    before = budget_status(EMPTY, 70)
+    after = budget_status(before, 85, actions=frozenset({BudgetAction.CHEAPER_MODELS}))
+    assert condition(after, "CheaperModels") == ("True", "ThresholdReached")
+    assert condition(after, "BatchRequests") == ("False", "BelowThreshold")
+    notes = [occurrence.note for occurrence in budget_occurrences(before, after, POLICY)]
+    assert any(note.startswith("CheaperModels is True") for note in notes)
+    held = budget_status(after, None, actions=frozenset({BudgetAction.CHEAPER_MODELS}))
+    assert condition(held, "CheaperModels") == ("True", "ThresholdReached")
 
 
 def test_a_reached_limit_is_told():

@@ -18,6 +18,9 @@ from agent_runtime.cache.control import PLAIN, CacheControl, parse_cache_control
         ("max-age=-1", CacheControl(max_age_s=0)),
         ("max-age=5, max-age=9", CacheControl(max_age_s=5)),
         ("min-fresh=3", CacheControl(min_fresh_s=3)),
+        ("max-stale=60", CacheControl(max_stale_s=60)),
+        ("max-stale", CacheControl(max_stale_s=1e9)),
+        ("max-stale=old", CacheControl(max_stale_s=1e9)),
         (
             "stale-while-revalidate=5, stale-if-error=9",
             CacheControl(stale_while_revalidate_s=5, stale_if_error_s=9),
@@ -44,6 +47,9 @@ def test_no_header_breaks_the_parser(header: str) -> None:
         (CacheControl(max_age_s=9), 10, 5, False),
         (CacheControl(max_age_s=0), 0.5, 5, False),
         (CacheControl(min_fresh_s=6), 1, 5, False),
+        (CacheControl(max_stale_s=30), 70, -29, True),
+        (CacheControl(max_stale_s=30), 70, -30, False),
+        (CacheControl(max_stale_s=30, max_age_s=60), 70, -29, False),
     ],
 )
 def test_only_answers_the_caller_accepts_are_fresh(

@@ -71,6 +71,21 @@ def test_the_rules(task: Task, budget_left: float | None, expected: Choice | Non
     assert choose_model(POOL, task, Rules(), budget_left=budget_left) == expected
 
 
+def test_a_budget_that_asks_for_cheap_models_gets_the_cheapest_that_fits() -> None:
+    for task in (ORDINARY, replace(ORDINARY, complexity=0.9)):
+        choice = choose_model(POOL, task, Rules(), budget_left=0.9, cheapest=True)
+        assert choice == Choice("small", Reason.BUDGET)
+    floor = replace(ORDINARY, min_quality=0.9)
+    assert choose_model(POOL, floor, Rules(), budget_left=0.9, cheapest=True) == Choice("medium", Reason.BUDGET)
+
+
+def test_sound_goes_only_to_models_that_can_take_it() -> None:
+    hears = replace(MEDIUM, audio=True)
+    assert choose_model((LARGE, hears), replace(ORDINARY, audio=True), Rules(), budget_left=None) == Choice(
+        "medium", Reason.ONLY_ONE
+    )
+
+
 def test_a_thousandfold_price_does_not_silence_quality_and_speed() -> None:
     dear = replace(LARGE, cost_nanousd=30_000_000, quality=1.0, response_ms=100)
     cheap = replace(SMALL, cost_nanousd=1)
