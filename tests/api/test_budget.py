@@ -46,7 +46,7 @@ def test_a_crossed_limit_is_told_and_acted_upon_in_seconds_and_undone(
     pool.wait_replicas(1, 1)
     pool.wait_condition("BudgetLimited", "True", "ScaleDown")
     told = keys.budget_notice(pool.namespace, "research")
-    wanted = BudgetNotice(left_percent=4, actions=SAVING).model_dump_json().encode()
+    wanted = BudgetNotice(left_percent=4, actions=SAVING).model_dump_json()
     until(lambda: redis_server.client.get(told) == wanted, "the agents to be told", 5)
     assert {budget.condition(action) for action in SAVING} == {("True", "ThresholdReached")}
 
