@@ -13,10 +13,11 @@ from agent_runtime.errors import ApiError
 from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.models.answers import NotJson, read_answer
 from agent_runtime.models.endpoints import Endpoint, rewrite
-from agent_runtime.models.sse import FrameTooLarge, StreamReader, data_frame, with_usage
+from agent_runtime.models.responses import reader_of
+from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_usage
 from agent_runtime.models.upstream import Answer, Upstream
 from agent_runtime.paraphrases import Asked, Paraphrases
-from agent_runtime.requests import CHAT, Request, Told
+from agent_runtime.requests import CHAT, EMBEDDINGS, Request, Told
 from agent_runtime.shortening import Shortened, Shortening
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
@@ -149,7 +150,7 @@ class Calls:
             usage, finished = read_answer(answer.first, request.operation)
         except NotJson:
             raise _invalid(work.endpoint, "no JSON") from None
-        usage = usage or estimate(request.fields, len(answer.first) if request.operation == "chat" else 0)
+        usage = usage or estimate(request.fields, 0 if request.operation == EMBEDDINGS else len(answer.first))
         entry = self._book(work, told, answer.first, b"", usage, streamed=False, finished=finished)
         if work.flight is not None:
             work.flight.finish(entry)
@@ -162,7 +163,7 @@ class Calls:
     async def _relay(self, work: Work, answer: Answer) -> AsyncIterator[bytes]:
         """Pass a stream on while it arrives, and book it when it ends, however it ends."""
         request, flight = work.request, work.flight
-        reader = StreamReader()
+        reader = reader_of(request.operation)
         failure: ApiError | None = _LEFT
         self._instruments.first_token(request.model, self._clock() - request.started_s)
         try:
@@ -185,7 +186,7 @@ class Calls:
             self._slots.release(self._clock() - work.began_s)
             self._end_stream(work, reader, failure)
         if failure is not None and not reader.failed:
-            yield data_frame(failure.payload())
+            yield reader.failure_frame(failure.payload())
 
     def _end_stream(self, work: Work, reader: StreamReader, failure: ApiError | None) -> None:
         request, flight = work.request, work.flight

@@ -16,12 +16,13 @@ from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.purges import Purger, Purges
 from agent_runtime.caching import make_cache, make_paraphrases
+from agent_runtime.conversations import Conversations
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
 from agent_runtime.memory import MemoryGuard, find_cgroup, make_guard
-from agent_runtime.models.endpoints import make_endpoint
+from agent_runtime.models.endpoints import make_endpoint, operations_of
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.pipeline import Pipeline
@@ -63,6 +64,7 @@ class Parts:
         self.accounts = self._make_accounts()
         self.pipeline = self._make_pipeline()
         self.answering = self._make_answering()
+        self.conversations = self._make_conversations()
         self.purger = self._make_purger()
         self.state = self._make_state()
         self.service = self._make_service()
@@ -110,7 +112,7 @@ class Parts:
     def _make_pipeline(self) -> Pipeline:
         cost_of = self.accounts.cost_of
         return Pipeline(
-            endpoints={endpoint.model: endpoint for endpoint in self.endpoints},
+            endpoints={(one.kind, one.model): one for endpoint in self.endpoints for one in operations_of(endpoint)},
             upstream=self.upstream,
             cache=self.cache,
             slots=self.slots,
@@ -127,6 +129,10 @@ class Parts:
 
     def _make_answering(self) -> Answering:
         return Answering(self.pipeline, self.budget, duration_s(self.settings.cache.keep_stale))
+
+    def _make_conversations(self) -> Conversations:
+        place = self.process
+        return Conversations(self.answering.answer, self.link, namespace=place.namespace, pool=place.pool)
 
     def _make_purger(self) -> Purger:
         cache = self.settings.cache
@@ -161,6 +167,7 @@ class Parts:
         return Service(
             pipeline=self.pipeline,
             answering=self.answering,
+            conversations=self.conversations,
             purger=self.purger,
             secrets=self.secrets,
             state=self.state,

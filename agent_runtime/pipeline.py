@@ -21,7 +21,7 @@ from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.models.endpoints import Endpoint
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.paraphrases import Paraphrases
-from agent_runtime.requests import Request, Told
+from agent_runtime.requests import RESPONSES, Request, Told
 from agent_runtime.revalidation import Revalidations
 from agent_runtime.shortening import Shortening
 from agent_runtime.sizing import Sizing
@@ -44,7 +44,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        endpoints: Mapping[str, Endpoint],
+        endpoints: Mapping[tuple[str, str], Endpoint],
         upstream: Upstream,
         cache: ResponseCache | None,
         slots: Slots,
@@ -141,9 +141,9 @@ class Pipeline:
         return await self._paraphrases.drop_near(tenant, statement, similarity)
 
     def _endpoint_of(self, request: Request) -> Endpoint:
-        endpoint = self._endpoints.get(request.model)
-        if endpoint is None or endpoint.kind != request.operation:
-            known = ", ".join(name for name, other in self._endpoints.items() if other.kind == request.operation)
+        endpoint = self._endpoints.get((request.operation, request.model))
+        if endpoint is None:
+            known = ", ".join(model for operation, model in self._endpoints if operation == request.operation)
             raise ApiError(
                 404,
                 "model_not_found",
@@ -155,7 +155,7 @@ class Pipeline:
     def _key_of(self, request: Request, endpoint: Endpoint) -> str | None:
         """Key of the request in the cache; None when its answer must not be shared."""
         control = request.control
-        if self._cache is None or control.no_store:
+        if self._cache is None or control.no_store or request.operation == RESPONSES:
             return None
         if wants_samples(request.fields) and control.max_age_s is None and not control.only_if_cached:
             return None

@@ -15,6 +15,7 @@ from agent_runtime.usage import Usage
 
 CHAT = "chat"
 EMBEDDINGS = "embeddings"
+RESPONSES = "responses"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,8 @@ def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
         messages = fields.get("messages")
         if not isinstance(messages, list) or not messages:
             raise _bad("messages must be a list with at least one message", "invalid_messages", "messages")
+    elif operation == RESPONSES:
+        _check_response(fields)
     elif not isinstance(fields.get("input"), str | list) or not fields["input"]:
         raise _bad("input must be a text, or a list of texts or tokens, that is not empty", "invalid_input", "input")
     if not isinstance(fields.get("stream"), bool | None):
@@ -85,6 +88,28 @@ def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
     if not isinstance(fields.get("stream_options"), dict | None):
         raise _bad("stream_options must be an object", "invalid_stream_options", "stream_options")
     return fields
+
+
+def _check_response(fields: Mapping[str, Any]) -> None:
+    """Refuse what would lose its bill, or reach what another caller stored under the pool's account."""
+    if fields.get("background"):
+        raise _bad(
+            "background responses end unseen, so nobody could count them: leave it out", "not_supported", "background"
+        )
+    if fields.get("conversation") is not None:
+        message = (
+            "conversations belong to the pool's account, not to one key: use previous_response_id, or send the messages"
+        )
+        raise _bad(message, "not_supported", "conversation")
+    if not isinstance(fields.get("previous_response_id"), str | None):
+        raise _bad("previous_response_id must be the id of a response", "invalid_response_id", "previous_response_id")
+    items = fields.get("input")
+    if isinstance(items, list) and any(
+        isinstance(item, dict) and item.get("type") == "item_reference" for item in items
+    ):
+        raise _bad(
+            "an item_reference may point to another caller's item: send the item itself", "not_supported", "input"
+        )
 
 
 def parse_statement(body: bytes) -> tuple[str, float]:
@@ -117,10 +142,10 @@ def parse_purge(body: bytes, models: Collection[str]) -> str | None:
 
 
 def wants_stream(operation: str, fields: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Is the answer to be streamed, and does its end tell the usage?"""
-    stream = operation == CHAT and fields.get("stream") is True
+    """Is the answer to be streamed, and does its end tell the usage? That of a response always does."""
+    stream = operation != EMBEDDINGS and fields.get("stream") is True
     options = fields.get("stream_options") or {}
-    return stream, stream and options.get("include_usage") is True
+    return stream, stream and (operation == RESPONSES or options.get("include_usage") is True)
 
 
 def _bad(message: str, code: str, param: str | None = None) -> ApiError:

@@ -38,14 +38,14 @@ def usage_from(answer: object) -> Usage | None:
     total_out = _count(block.get("completion_tokens", block.get("output_tokens", 0)))
     if total_in is None or total_out is None:
         return None
-    details = block.get("prompt_tokens_details")
+    details = block.get("prompt_tokens_details", block.get("input_tokens_details"))
     cached = _count(details.get("cached_tokens", 0)) if isinstance(details, Mapping) else 0
     return Usage(total_in, min(cached or 0, total_in), total_out)
 
 
 def estimate(request_fields: Mapping[str, Any], output_characters: int, output_frames: int = 0) -> Usage:
     """Rough usage: four characters a token, and no fewer output tokens than frames with content."""
-    characters = sum(_length(request_fields.get(name)) for name in ("messages", "input", "tools"))
+    characters = sum(_length(request_fields.get(name)) for name in ("messages", "instructions", "input", "tools"))
     tokens_out = max(-(-output_characters // CHARS_PER_TOKEN), output_frames)
     return Usage(-(-characters // CHARS_PER_TOKEN), 0, tokens_out, estimated=True)
 

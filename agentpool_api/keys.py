@@ -75,3 +75,8 @@ def purges(namespace: str, pool: str) -> str:
 def response(namespace: str, pool: str, digest: str) -> str:
     """One cached answer of a pool (L2)."""
     return f"{PREFIX}:{{{namespace}}}:response:{pool}:{digest}"
+
+
+def owned_response(namespace: str, pool: str, digest: str) -> str:
+    """Exists while a response kept by an endpoint may be continued; the digest is of a caller's key and its id."""
+    return f"{PREFIX}:{{{namespace}}}:owned:{pool}:{digest}"

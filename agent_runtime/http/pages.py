@@ -43,6 +43,10 @@ class Pages:
             if path in self._post_only:
                 raise ApiError(405, "method_not_allowed", f"{path} answers to POST only")
             known = path in ("/healthz", "/readyz", "/metrics", "/v1/models") or path.startswith("/v1/models/")
+            if path.startswith("/v1/responses/"):
+                raise ApiError(
+                    404, "response_not_kept", "this runtime keeps no responses: POST /v1/responses gives all"
+                )
             if not known:
                 raise ApiError(404, "unknown_url", f"there is no {scope['method']} {path[:200]} here")
             if scope["method"] not in ("GET", "HEAD"):

@@ -13,6 +13,7 @@ import orjson
 from agent_runtime.answering import Answering
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.purges import Purger
+from agent_runtime.conversations import Conversations
 from agent_runtime.errors import ApiError
 from agent_runtime.http.batch import answer_batch, parse_batch
 from agent_runtime.http.pages import Pages
@@ -20,7 +21,7 @@ from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.reading import Reader, leaving
 from agent_runtime.http.replies import CLOSE, JSON, NO_STORE, Headers, Send, send_body, send_error, send_reply
 from agent_runtime.pipeline import Pipeline
-from agent_runtime.requests import CHAT, EMBEDDINGS, Request, parse_purge, parse_statement
+from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
 from agent_runtime.secrets import Secrets
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
@@ -32,7 +33,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 FORGET = "/v1/cache/forget"
 PURGE = "/v1/cache/purge"
 BATCH = "/v1/batch"
-OPERATIONS = {"/v1/chat/completions": CHAT, "/v1/embeddings": EMBEDDINGS}
+OPERATIONS = {"/v1/chat/completions": CHAT, "/v1/embeddings": EMBEDDINGS, "/v1/responses": RESPONSES}
 
 
 class Service:
@@ -43,6 +44,7 @@ class Service:
         *,
         pipeline: Pipeline,
         answering: Answering,
+        conversations: Conversations,
         purger: Purger,
         secrets: Secrets,
         state: State,
@@ -55,6 +57,7 @@ class Service:
     ) -> None:
         self._pipeline = pipeline
         self._answering = answering
+        self._conversations = conversations
         self._purger = purger
         self._reader = Reader(secrets, state, max_body_bytes, clock)
         self._state = state
@@ -115,7 +118,8 @@ class Service:
         try:
             request = await self._reader.request(operation, scope, receive, request_id, headers)
             began_s = request.started_s
-            reply = await self._answering.answer(request, caller)
+            answerer = self._conversations if operation == RESPONSES else self._answering
+            reply = await answerer.answer(request, caller)
             if self._state.draining:
                 headers.append(CLOSE)  # the client's next request finds an agent that stays
             started = True

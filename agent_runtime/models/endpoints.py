@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from yarl import URL
 
 from agentpool_api.runtime_settings import Model
 
-PATHS = {"chat": "chat/completions", "embeddings": "embeddings"}
+PATHS = {"chat": "chat/completions", "embeddings": "embeddings", "responses": "responses"}
 """Path of each operation below an endpoint's base URL."""
 
 
@@ -47,6 +47,13 @@ def make_endpoint(index: int, model: Model) -> Endpoint:
         url=url,
         scope="\n".join((model.kind, base, upstream)).encode(),
     )
+
+
+def operations_of(endpoint: Endpoint) -> list[Endpoint]:
+    """The endpoint once for each operation it serves: a chat model answers the Responses API too."""
+    if endpoint.kind != "chat":
+        return [endpoint]
+    return [endpoint, replace(endpoint, kind="responses", url=URL(f"{endpoint.base}/{PATHS['responses']}"))]
 
 
 def rewrite(body: bytes, changes: dict[str, object]) -> bytes:

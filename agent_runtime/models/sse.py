@@ -56,6 +56,13 @@ class StreamReader:
             data = self._hold_back(data)
             if not data:
                 return b"", b""
+        return self._note(data)
+
+    def failure_frame(self, payload: bytes) -> bytes:
+        """What tells the caller that the stream broke; ``payload`` is an error object."""
+        return data_frame(payload)
+
+    def _note(self, data: bytes) -> tuple[bytes, bytes]:
         self.frames += data.count(b"data:")
         if not self.finished and (_FINISHED.search(data) or _DONE.search(data)):
             self.finished = True

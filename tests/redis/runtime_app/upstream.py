@@ -78,9 +78,63 @@ async def end_stream(call: Call) -> None:
     await call.send(b"0\r\n\r\n")
 
 
+RESPONSE_USAGE = {
+    "input_tokens": 10,
+    "input_tokens_details": {"cached_tokens": 6},
+    "output_tokens": 4,
+    "output_tokens_details": {"reasoning_tokens": 2},
+    "total_tokens": 14,
+}
+
+
+def response(number: int = 1, **more: Any) -> dict[str, Any]:
+    """An answer of the Responses API."""
+    text = {"type": "output_text", "text": "hello", "annotations": []}
+    message = {"type": "message", "id": f"msg_{number}", "status": "completed", "role": "assistant", "content": [text]}
+    return {
+        "id": f"resp_{number}",
+        "object": "response",
+        "created_at": 1,
+        "model": "up",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "output": [message],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": RESPONSE_USAGE,
+    } | more
+
+
+def event(kind: str, number: int, **more: Any) -> bytes:
+    return f"event: {kind}\n".encode() + frame({"type": kind, "sequence_number": number} | more)
+
+
+def response_events(number: int = 1) -> list[bytes]:
+    """The stream of one response."""
+    begun = response(number, status="in_progress", output=[], usage=None)
+    place = {"item_id": f"msg_{number}", "output_index": 0, "content_index": 0, "logprobs": []}
+    return [
+        event("response.created", 0, response=begun),
+        event("response.output_text.delta", 1, delta='he "type":"response.failed"', **place),
+        event("response.output_text.delta", 2, delta="llo", **place),
+        event("response.completed", 3, response=response(number)),
+    ]
+
+
 async def model(call: Call) -> None:
     """What a well-behaved endpoint does."""
-    if call.path.endswith("/embeddings"):
+    if call.path.endswith("/responses") and call.json.get("stream"):
+        await start_stream(call)
+        for part in response_events():
+            await stream_part(call, part)
+        await end_stream(call)
+    elif call.path.endswith("/responses"):
+        await answer(call, 200, orjson.dumps(response()))
+    elif call.path.endswith("/embeddings"):
         vectors = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         usage = {"prompt_tokens": 3, "total_tokens": 3}
         await answer(call, 200, orjson.dumps({"object": "list", "data": vectors, "model": "up", "usage": usage}))
