@@ -45,6 +45,7 @@ class App(Parts):
         await self.server.start()
         self._run(self.pulse.beat_forever(self._tick))
         self._run(self.reach.try_all())
+        self._run(self.stats.write_forever())
         if self.settlement is not None:
             self._run(self.settlement.settle_forever())
         if self.cache is not None and self.cache.shared is not None:
@@ -90,6 +91,7 @@ class App(Parts):
             await self.cache.shared.flush(unix_time())
         if self.cache is not None and self.cache.disk is not None:
             await close_disk(self.cache.disk, self.cache.purges)
+        await self.stats.leave()
         await self.pulse.leave()
         await self.upstream.aclose()
         if self.link is not None:

@@ -26,6 +26,7 @@ from agent_runtime.models.endpoints import make_endpoint, operations_of
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.pipeline import Pipeline
+from agent_runtime.pool_stats import PoolStats
 from agent_runtime.redis_link import RedisLink
 from agent_runtime.secrets import Secrets
 from agent_runtime.settings import Process
@@ -67,6 +68,7 @@ class Parts:
         self.conversations = self._make_conversations()
         self.purger = self._make_purger()
         self.state = self._make_state()
+        self.stats = PoolStats(self.link, process, self.instruments, unix_time)
         self.service = self._make_service()
         self.server = HttpServer(self.service, process.host, process.port)
         self.pulse = Pulse(process, self.state, self.secrets, self.link, self.budget, clock)
@@ -171,6 +173,7 @@ class Parts:
             purger=self.purger,
             secrets=self.secrets,
             state=self.state,
+            stats=self.stats,
             instruments=self.instruments,
             models=_model_names(self.settings),
             max_body_bytes=size_bytes(self.settings.limits.max_body_size),

@@ -20,6 +20,11 @@ def heartbeats(namespace: str, pool: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:heartbeats:{pool}"
 
 
+def stats(namespace: str, pool: str) -> str:
+    """Hash: pod name → what this agent has counted since its start (JSON), for ``/v1/stats``."""
+    return f"{PREFIX}:{{{namespace}}}:stats:{pool}"
+
+
 def spend(namespace: str, pool: str) -> str:
     """Hash: ``<bucket>:tokens`` and ``<bucket>:agents`` → nano-USD; ``bucket`` is the bucket's first Unix second."""
     return f"{PREFIX}:{{{namespace}}}:spend:{pool}"

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from agent_runtime.errors import ApiError
 from agent_runtime.http.replies import JSON, NO_STORE, Send, send_body, send_error
+from agent_runtime.pool_stats import PoolStats
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
 
@@ -23,6 +24,7 @@ class Pages:
         self,
         *,
         state: State,
+        stats: PoolStats,
         instruments: Instruments,
         tenant: Callable[[bytes], str],
         models: tuple[str, ...],
@@ -30,6 +32,7 @@ class Pages:
         post_only: Collection[str],
     ) -> None:
         self._state = state
+        self._stats = stats
         self._instruments = instruments
         self._tenant = tenant
         self._models = models
@@ -42,7 +45,9 @@ class Pages:
         try:
             if path in self._post_only:
                 raise ApiError(405, "method_not_allowed", f"{path} answers to POST only")
-            known = path in ("/healthz", "/readyz", "/metrics", "/v1/models") or path.startswith("/v1/models/")
+            known = path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/stats") or path.startswith(
+                "/v1/models/"
+            )
             if path.startswith("/v1/responses/"):
                 raise ApiError(
                     404, "response_not_kept", "this runtime keeps no responses: POST /v1/responses gives all"
@@ -69,6 +74,9 @@ class Pages:
         else:
             authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             self._tenant(authorization)
+            if path == "/v1/stats":
+                await send_body(send, 200, [JSON, NO_STORE], orjson.dumps(await self._stats.read()))
+                return
             await send_body(send, 200, [JSON, NO_STORE], self._model_list(path.removeprefix("/v1/models").strip("/")))
 
     def _model_list(self, wanted: str) -> bytes:

@@ -21,6 +21,7 @@ from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.reading import Reader, leaving
 from agent_runtime.http.replies import CLOSE, JSON, NO_STORE, Headers, Send, send_body, send_error, send_reply
 from agent_runtime.pipeline import Pipeline
+from agent_runtime.pool_stats import PoolStats
 from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
 from agent_runtime.secrets import Secrets
 from agent_runtime.state import State
@@ -48,6 +49,7 @@ class Service:
         purger: Purger,
         secrets: Secrets,
         state: State,
+        stats: PoolStats,
         instruments: Instruments,
         models: Iterable[str],
         max_body_bytes: int,
@@ -67,6 +69,7 @@ class Service:
         self._clock = clock
         self._pages = Pages(
             state=state,
+            stats=stats,
             instruments=instruments,
             tenant=self._reader.tenant,
             models=self._models,

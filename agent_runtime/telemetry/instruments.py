@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
+from agent_runtime.telemetry.figures import Sample
 from agent_runtime.usage import Usage
 from agentpool_api.money import NANO_PER_USD
 
@@ -187,6 +188,12 @@ class Instruments:
 
     def upstream_outcome(self, endpoint: str, outcome: str) -> None:
         self._add(self.upstream_calls, endpoint, outcome)(1)
+
+    def samples(self) -> Iterator[Sample]:
+        """All values as they are now."""
+        for metric in self.registry.collect():
+            for one in metric.samples:
+                yield Sample(one.name, tuple(one.labels.values()), one.value)
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""
