@@ -63,6 +63,8 @@ class App(Parts):
     def _tick(self) -> None:
         self.server.tick()
         self.guard.check()
+        if self.cache is not None:
+            self.cache.memory.adapt(self.guard.used, self.guard.limit_bytes)
 
     async def drain(self) -> None:
         """Finish what was begun, settle it and leave, within the drain's time."""

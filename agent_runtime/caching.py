@@ -41,7 +41,7 @@ def make_cache(
         return None
     keep_s = duration_s(cache.keep_stale)
     shared = SharedTier(link, process.namespace, process.pool, keep_s) if link is not None and cache.shared else None
-    memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s)
+    memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s, adaptive=cache.adaptive_size)
     disk_bytes = size_bytes(cache.disk_size)
     disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
     return ResponseCache(memory, shared, duration_s(cache.ttl), disk)

@@ -132,7 +132,6 @@ class MemoryGuard:
         self.sheds_total += 1
         if self._tier is not None:
             self._tier.clear()
-            self._tier.settle()
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:  # glibc; without it freed memory stays with the process

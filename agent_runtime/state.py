@@ -127,9 +127,11 @@ class State:
         gauges.queued.set(self._slots.queued)
         gauges.ready.set(self.ready)
         if self._memory is not None:
-            self._memory.settle()
+            self._memory.settle(self._unix_time())
             gauges.cache_entries.set(self._memory.entries)
             gauges.cache_bytes.set(self._memory.bytes)
+            gauges.cache_max_bytes.set(self._memory.max_bytes)
+            gauges.cache_newcomers.set(self._memory.newcomers_share)
             gauges.cache_evictions.set(self._memory.evictions_total)
         gauges.memory_used.set(self._guard.used)
         gauges.memory_peak.set(self._guard.peak_bytes)

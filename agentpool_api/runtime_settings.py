@@ -143,6 +143,9 @@ class ResponseCache(ApiModel):
     """Most entries in the process."""
     max_size: Size = "100Mi"
     """Most bytes in the process; what comes first counts."""
+    adaptive_size: bool = False
+    """Let both bounds grow while doubling them would bring one hit more in a hundred requests, up to a quarter of the
+    memory limit, and shrink while half of them is as good or memory is short. They are then where it begins."""
     shared: bool = True
     """Share answers among the pool's agents through Redis."""
     disk_size: Size = "0"

@@ -71,6 +71,14 @@ class Instruments:
         )
         self.cache_entries = Gauge(P + "cache_entries", "Answers held in the process.", registry=registry)
         self.cache_bytes = Gauge(P + "cache_bytes", "Bytes of the answers held in the process.", registry=registry)
+        self.cache_max_bytes = Gauge(
+            P + "cache_max_bytes", "Most bytes of answers held in the process; follows the hits.", registry=registry
+        )
+        self.cache_newcomers = Gauge(
+            P + "cache_newcomers_ratio",
+            "Share of the room that new answers get before they are asked for again; at 1 the order is LRU.",
+            registry=registry,
+        )
         self.memory_used = Gauge(
             P + "memory_used_bytes",
             "Working set of the container, or of the process outside of one.",

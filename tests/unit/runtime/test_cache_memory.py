@@ -14,7 +14,7 @@ def test_neither_bound_is_passed() -> None:
     tier = MemoryTier(max_entries=10, max_bytes=100_000)
     for number in range(100):
         tier.put(str(number), entry(b"x" * (100 if number % 2 else 15_000)), NOW)
-    tier.settle()
+    tier.settle(NOW)
     assert 0 < tier.entries <= 10
     assert 0 < tier.bytes <= 100_000
     assert tier.evictions_total > 0
@@ -37,10 +37,10 @@ def test_replaced_and_removed_answers_are_counted_once() -> None:
     tier = MemoryTier(10, 100_000)
     tier.put("k", entry(b"one"), NOW)
     tier.put("k", entry(b"three"), NOW)
-    tier.settle()
+    tier.settle(NOW)
     assert (tier.entries, tier.bytes) == (1, entry(b"three").size_bytes)
     tier.remove("k")
-    tier.settle()
+    tier.settle(NOW)
     assert (tier.entries, tier.bytes, tier.evictions_total) == (0, 0, 0)
 
 
