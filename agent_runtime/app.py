@@ -81,7 +81,7 @@ class App(Parts):
         if self.service.active:
             log(logging.WARNING, "requests cut off at the end of the drain", unfinished=self.service.active)
         await self.server.stop()
-        await self.pipeline.stop()
+        await self.answering.stop()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

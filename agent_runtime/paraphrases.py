@@ -16,7 +16,7 @@ import orjson
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.responses import Found, Lookup, ResponseCache
-from agent_runtime.models.assembly import whole_answer
+from agent_runtime.models.assembly import completion_of, whole_answer
 from agent_runtime.requests import CHAT, Request
 from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.semantic.question import Question, single_question
@@ -198,18 +198,8 @@ def _answer_text(entry: Entry) -> str | None:
 
 def _precomputed(answer: str, model: str, now_s: float) -> Found:
     """A chat completion with a text that was there before anybody asked."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    body = {
-        "id": "chatcmpl-precomputed",
-        "object": "chat.completion",
-        "created": int(now_s),
-        "model": model,
-        "choices": [choice],
-        "usage": usage,
-    }
     entry = Entry(
-        body=orjson.dumps(body),
+        body=completion_of(answer, model, now_s, "chatcmpl-precomputed"),
         streamed=False,
         model=model,
         usage=Usage(0, 0, 0),

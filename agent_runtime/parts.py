@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from itertools import count
 
 from agent_runtime.accounting import Accounts
-from agent_runtime.answering import Answering
+from agent_runtime.answering import Answering, deadline_of, fallback_of, make_response_times
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.purges import Purger, Purges
 from agent_runtime.caching import make_cache, make_paraphrases
 from agent_runtime.conversations import Conversations
+from agent_runtime.deadlines import Deadlines
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
@@ -55,6 +56,7 @@ class Parts:
         self.link = RedisLink(process.redis) if process.redis else None
         self.settlement = self._make_settlement()
         self.budget = BudgetView()
+        self.response_times = make_response_times(settings.response_time)
         self.cache = make_cache(settings, process, self.link, unix_time)
         self.paraphrases = make_paraphrases(settings, process, self.cache, self.instruments, environ, unix_time)
         self.guard = self._make_guard()
@@ -130,7 +132,15 @@ class Parts:
         )
 
     def _make_answering(self) -> Answering:
-        return Answering(self.pipeline, self.budget, duration_s(self.settings.cache.keep_stale))
+        settings = self.settings.response_time
+        deadlines = Deadlines(self.pipeline, fallback_of(settings), self.instruments, clock=clock, unix_time=unix_time)
+        return Answering(
+            self.pipeline,
+            deadlines,
+            self.budget,
+            deadline_s=deadline_of(settings),
+            keep_stale_s=duration_s(self.settings.cache.keep_stale),
+        )
 
     def _make_conversations(self) -> Conversations:
         place = self.process
@@ -161,7 +171,9 @@ class Parts:
             link=self.link,
             settlement=self.settlement,
             budget=self.budget,
+            response_times=self.response_times,
             instruments=self.instruments,
+            clock=clock,
             unix_time=unix_time,
         )
 
@@ -170,6 +182,7 @@ class Parts:
             pipeline=self.pipeline,
             answering=self.answering,
             conversations=self.conversations,
+            response_times=self.response_times,
             purger=self.purger,
             secrets=self.secrets,
             state=self.state,

@@ -49,7 +49,7 @@ class Told:
 
     model: str
     cache: str
-    """l1, l2, l3, semantic, precomputed, coalesced, miss or bypass."""
+    """l1, l2, l3, semantic, precomputed, coalesced, miss, bypass or fallback."""
     stored: bool = False
     usage: Usage | None = None
     cost_nanousd: int | None = None
@@ -60,6 +60,8 @@ class Told:
     overhead_s: float = 0.0
     right_sizing: str = ""
     """Which model was chosen and why; empty when none was."""
+    fallback: str = ""
+    """What was answered because the deadline was over; empty when it was met, or there was none."""
     compression: str = ""
     """What was taken out of the prompt; empty when the pool does not compress."""
 

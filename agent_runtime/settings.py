@@ -160,7 +160,18 @@ def _check_rules(settings: RuntimeSettings) -> None:
         raise RuntimeSetupError(
             "rightSizing has no model to choose: give models[] a profile, or set rightSizing.mode to Off"
         )
+    response_time = settings.response_time
+    if response_time.fallback_model not in (None, *(model.name for model in settings.models if model.kind == "chat")):
+        raise RuntimeSetupError(
+            "responseTime.fallbackModel: no chat model of that name; use the name of one of models[]"
+        )
+    if duration_s(response_time.min_target) > duration_s(response_time.max_target):
+        raise RuntimeSetupError("responseTime.minTarget is above maxTarget: lower the one or raise the other")
     for field, text in (
+        ("responseTime.window", response_time.window),
+        ("responseTime.minTarget", response_time.min_target),
+        ("responseTime.target", response_time.target or "1s"),
+        ("responseTime.deadline", response_time.deadline or "1s"),
         ("connections.connectTimeout", connections.connect_timeout),
         ("connections.timeout", connections.timeout),
         ("limits.queueTimeout", settings.limits.queue_timeout),

@@ -20,6 +20,7 @@ from agent_runtime.secrets import Secrets
 from agent_runtime.settings import Process
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.telemetry.response_times import QUANTILES, ResponseTimes, Snapshot
 from agentpool_api.wire import BudgetAction, Heartbeat, Problem
 
 
@@ -42,7 +43,9 @@ class State:
         link: RedisLink | None,
         settlement: Settlement | None,
         budget: BudgetView,
+        response_times: ResponseTimes,
         instruments: Instruments,
+        clock: Callable[[], float],
         unix_time: Callable[[], float],
     ) -> None:
         self.draining = False
@@ -63,7 +66,9 @@ class State:
         self._link = link
         self._settlement = settlement
         self._budget = budget
+        self._response_times = response_times
         self._instruments = instruments
+        self._clock = clock
         self._unix_time = unix_time
         self._started_s = unix_time()
         self._last_activity_s: float | None = None
@@ -119,9 +124,22 @@ class State:
             problems=self.problems,
         )
 
+    def response_times(self) -> Snapshot:
+        """How long answers took in the last minutes, and how many were in time."""
+        return self._response_times.snapshot(self._clock())
+
+    def _publish_response_times(self) -> None:
+        gauges, seen = self._instruments, self.response_times()
+        for quantile in QUANTILES:
+            seconds = math.nan if seen.quantiles is None else seen.quantiles[quantile]
+            gauges.response_time.labels(str(quantile)).set(seconds)
+        gauges.response_time_target.set(seen.target_s)
+        gauges.response_time_met.set(math.nan if seen.met is None else seen.met)
+
     def publish(self) -> None:
         """Bring the gauges up to date."""
         gauges = self._instruments
+        self._publish_response_times()
         gauges.capacity.set(self._slots.capacity)
         gauges.in_flight.set(self._slots.in_flight)
         gauges.queued.set(self._slots.queued)

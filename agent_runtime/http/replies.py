@@ -51,6 +51,8 @@ def told_headers(told: Told) -> Headers:
         headers.append((b"x-agentpool-saved-usd", usd_exact(told.saved_nanousd).encode()))
     if told.right_sizing:
         headers.append((b"x-agentpool-right-sizing", _ascii(told.right_sizing)))
+    if told.fallback:
+        headers.append((b"x-agentpool-fallback", _ascii(told.fallback)))
     if told.compression:
         headers.append((b"x-agentpool-compression", _ascii(told.compression)))
     if told.age_s is not None:

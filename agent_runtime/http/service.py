@@ -27,6 +27,7 @@ from agent_runtime.secrets import Secrets
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
 from agent_runtime.telemetry.logs import log
+from agent_runtime.telemetry.response_times import ResponseTimes
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -46,6 +47,7 @@ class Service:
         pipeline: Pipeline,
         answering: Answering,
         conversations: Conversations,
+        response_times: ResponseTimes,
         purger: Purger,
         secrets: Secrets,
         state: State,
@@ -60,6 +62,7 @@ class Service:
         self._pipeline = pipeline
         self._answering = answering
         self._conversations = conversations
+        self._response_times = response_times
         self._purger = purger
         self._reader = Reader(secrets, state, max_body_bytes, clock)
         self._state = state
@@ -150,7 +153,10 @@ class Service:
             await send_error(send, _unexpected(request_id), headers)
         finally:
             known = request.model if request is not None and request.model in self._models else OTHER_MODEL
-            self._instruments.answered(operation, known, code, self._clock() - began_s)
+            now_s = self._clock()
+            self._instruments.answered(operation, known, code, now_s - began_s)
+            if code == 200 and operation != EMBEDDINGS:
+                self._response_times.add(now_s - began_s, now_s)
 
     async def _forget(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Drop the caller's cached answers to questions near a statement."""

@@ -39,6 +39,19 @@ def whole_answer(frames: bytes, usage_frame: bytes) -> bytes | None:
     return orjson.dumps(answer)
 
 
+def completion_of(text: str, model: str, created_s: float, identity: str) -> bytes:
+    """A chat completion that says this text and used no tokens."""
+    body = {
+        "id": identity,
+        "object": "chat.completion",
+        "created": int(created_s),
+        "model": model,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    }
+    return orjson.dumps(body)
+
+
 def stream_of(answer: bytes) -> tuple[bytes, bytes] | None:
     """Frames of a JSON answer: one delta and one end per choice, and the usage frame apart.
 

@@ -1,4 +1,4 @@
-"""What do a request's headers ask of the model that answers it? Pure."""
+"""What do a request's headers ask of the model that answers it, and by when? Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from agent_runtime.errors import ApiError
 from agent_runtime.routing.complexity import FROM, Complexity
 
 WISHES = frozenset(
-    (b"x-agentpool-min-quality", b"x-agentpool-accuracy", b"x-agentpool-max-latency-ms", b"x-agentpool-complexity")
+    (
+        b"x-agentpool-min-quality",
+        b"x-agentpool-accuracy",
+        b"x-agentpool-max-latency-ms",
+        b"x-agentpool-complexity",
+        b"x-agentpool-deadline-ms",
+    )
 )
 """The headers, as ASGI names them."""
 
@@ -23,6 +29,8 @@ class Wishes:
     min_accuracy: float | None = None
     max_latency_ms: float | None = None
     complexity: float | None = None
+    deadline_s: float | None = None
+    """After so long something else is answered; None: the pool's deadline."""
 
 
 NO_WISHES = Wishes()
@@ -35,6 +43,7 @@ def parse_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         min_accuracy=_share(headers, b"x-agentpool-accuracy"),
         max_latency_ms=_number(headers, b"x-agentpool-max-latency-ms", "a number of milliseconds above 0, as in 1500"),
         complexity=_complexity(headers),
+        deadline_s=_deadline(headers),
     )
 
 
@@ -46,6 +55,14 @@ def _complexity(headers: Mapping[bytes, bytes]) -> float | None:
         above = [score for score in FROM.values() if score > FROM[kind]]
         return (FROM[kind] + min(above, default=1.0)) / 2
     return _share(headers, b"x-agentpool-complexity", "simple, moderate, complex, reasoning, or a number from 0 to 1")
+
+
+def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
+    name, wanted = b"x-agentpool-deadline-ms", "a number of milliseconds above 0, as in 1500"
+    deadline_ms = _number(headers, name, wanted)
+    if deadline_ms == 0:
+        raise _bad(name, wanted)
+    return None if deadline_ms is None else deadline_ms / 1000
 
 
 def _share(

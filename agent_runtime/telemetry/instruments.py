@@ -113,6 +113,29 @@ class Instruments:
         self.budget_actions = Gauge(
             P + "budget_action", "1 while a budget asks the agents for this.", ["action"], registry=registry
         )
+        self._fallbacks = Counter(
+            P + "fallbacks",
+            "Requests whose deadline was over, by what they got: model, text, none.",
+            ["kind"],
+            registry=registry,
+        )
+        self._late = Counter(
+            P + "late_answers", "Answers that came after their deadline: whole, failed.", ["outcome"], registry=registry
+        )
+        self.response_time = Gauge(
+            P + "response_time_seconds",
+            "Quantiles of the window; NaN without answers.",
+            ["quantile"],
+            registry=registry,
+        )
+        self.response_time_target = Gauge(
+            P + "response_time_target_seconds", "The target, as it has tuned itself.", registry=registry
+        )
+        self.response_time_met = Gauge(
+            P + "response_time_met_ratio",
+            "Share of the window's answers in time; NaN without answers.",
+            registry=registry,
+        )
         self._prompt_tokens = Counter(
             P + "prompt_compression_tokens",
             "Tokens of the prompts that were looked at for compression: before it, and after.",
@@ -188,6 +211,12 @@ class Instruments:
 
     def right_sizing_saved(self, model: str, saved_nanousd: int) -> None:
         self._add(self._right_sizing_saved, model)(max(saved_nanousd, 0) / NANO_PER_USD)
+
+    def fell_back(self, kind: str) -> None:
+        self._add(self._fallbacks, kind)(1)
+
+    def late(self, outcome: str) -> None:
+        self._add(self._late, outcome)(1)
 
     def compressed(self, model: str, before: int, after: int, saved_nanousd: int) -> None:
         self._add(self._prompt_tokens, model, "before")(before)
