@@ -19,7 +19,7 @@ from agent_runtime.telemetry.response_times import (
     ResponseTimes,
 )
 from agentpool_api.quantity import duration_s
-from agentpool_api.runtime_settings import ResponseTime
+from agentpool_api.serving import ResponseTime
 from agentpool_api.wire import BudgetAction
 
 

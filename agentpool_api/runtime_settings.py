@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints
 from agentpool_api.money import Usd
 from agentpool_api.quantity import Duration, Size
 from agentpool_api.schema import ApiModel
+from agentpool_api.serving import ResponseTime
 
 SECRETS_DIR = "/var/run/agentpool/secrets"
 CACHE_DIR = "/var/cache/agentpool"
@@ -217,29 +218,6 @@ class Connections(ApiModel):
     """Longest time one call may take in all."""
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     """Further tries after a failure that may pass, with exponential backoff and jitter, honouring Retry-After."""
-
-
-class ResponseTime(ApiModel):
-    """How soon answers are wanted: a target that tunes itself, and a deadline with what is answered after it."""
-
-    profile: Literal["General", "Data"] = "General"
-    """General aims at 2 s, lowers its target by a tenth when over 90 % of the answers met it and raises it by a fifth
-    when under 50 % did. Data aims at 1.5 s, lowers by 15 % above 95 % and raises by 15 % below 60 %."""
-    target: Duration | None = None
-    """The target to begin with; the profile's when absent."""
-    min_target: Duration = "100ms"
-    """The target is never tuned below this."""
-    max_target: Duration = "30s"
-    """The target is never tuned above this."""
-    window: Duration = "5m"
-    """Quantiles and the share of answers in time are of so long; the target is tuned once in it."""
-    deadline: Duration | None = None
-    """A chat request not answered by then gets the fallback, or 504 without one. Absent: none, or with a fallback the
-    profile's, 2 s or 1.5 s."""
-    fallback_model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    """A faster chat model of the pool that is asked when the deadline is over; it has as long again."""
-    fallback_text: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
-    """What is answered when the deadline is over, after the fallback model where there is one."""
 
 
 class Limits(ApiModel):
