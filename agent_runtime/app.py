@@ -93,6 +93,8 @@ class App(Parts):
             await self.cache.shared.flush(unix_time())
         if self.cache is not None and self.cache.disk is not None:
             await close_disk(self.cache.disk, self.cache.purges)
+        if self.tracer is not None:
+            await asyncio.wait({asyncio.ensure_future(asyncio.to_thread(self.tracer.stop))}, timeout=LAST_WORDS_S / 2)
         await self.stats.leave()
         await self.pulse.leave()
         await self.upstream.aclose()

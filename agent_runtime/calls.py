@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.cache.entry import Entry
@@ -97,7 +97,7 @@ class Calls:
             body = self._body_for(work)
             sent = True
             called_s = self._clock()
-            answer = await self._upstream.call(work.endpoint, body, request.forwarded)
+            answer = await self._upstream.call(work.endpoint, body, _headers(work))
             work.upstream_s = self._clock() - called_s
             self._instruments.cache_result(cache)
             self._instruments.queue_wait.observe(work.waited_s)
@@ -216,6 +216,10 @@ class Calls:
         told.usage = usage
         told.cost_nanousd = self._accounts.book_call(work.request, usage)
         now_s = self._unix_time()
+        if work.request.trace is not None:
+            work.request.trace.end_call(
+                usage, told.cost_nanousd, body, streamed=streamed, first_chunk_s=work.upstream_s
+            )
         entry = Entry(
             body=body,
             usage_frame=usage_frame,
@@ -232,6 +236,14 @@ class Calls:
             if work.asked is not None and self._paraphrases is not None:
                 self._paraphrases.learn(work.asked, work.request, work.key, entry)
         return entry
+
+
+def _headers(work: Work) -> Mapping[str, str]:
+    """What the endpoint gets beside the body: the trace's context."""
+    request, url = work.request, work.endpoint.url
+    if request.trace is None:
+        return request.forwarded
+    return request.trace.begin_call(work.endpoint.upstream_model, url.host, url.port)
 
 
 _LEFT = ApiError(502, "upstream_disconnected", "the shared stream was ended; try again", kind="server_error")

@@ -36,6 +36,7 @@ from agent_runtime.sizing import AUTO, make_sizing
 from agent_runtime.slots import Slots
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.telemetry.tracing import Tracer
 from agent_runtime.usage import Usage
 from agentpool_api import keys
 from agentpool_api.quantity import duration_s, size_bytes
@@ -70,6 +71,7 @@ class Parts:
         self.conversations = self._make_conversations()
         self.purger = self._make_purger()
         self.state = self._make_state()
+        self.tracer = self._make_tracer()
         self.stats = PoolStats(self.link, process, self.instruments, unix_time)
         self.service = self._make_service()
         self.server = HttpServer(self.service, process.host, process.port)
@@ -193,6 +195,29 @@ class Parts:
             request_ids=request_ids(),
             clock=clock,
             started_s=unix_time(),
+            tracer=self.tracer,
+        )
+
+    def _make_tracer(self) -> Tracer | None:
+        tracing = self.settings.telemetry.tracing
+        if tracing.endpoint is None:
+            return None
+        from agent_runtime.spans import SpanTracer  # costs memory, so only for those who want it
+
+        place = self.process
+        resource = {
+            "service.name": "agentpool-runtime",
+            "service.instance.id": place.uid,
+            "k8s.namespace.name": place.namespace,
+            "k8s.pod.name": place.pod,
+            "agentpool.pool": place.pool,
+        }
+        spans = self.instruments.spans
+        return SpanTracer(
+            tracing.endpoint,
+            tracing.sample_percent / 100,
+            resource,
+            lambda outcome, number: spans.labels(outcome).inc(number),
         )
 
 

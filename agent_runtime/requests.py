@@ -11,6 +11,7 @@ import orjson
 from agent_runtime.cache.control import PLAIN, CacheControl
 from agent_runtime.errors import ApiError
 from agent_runtime.routing.wishes import NO_WISHES, Wishes
+from agent_runtime.telemetry.tracing import Trace
 from agent_runtime.usage import Usage
 
 CHAT = "chat"
@@ -35,6 +36,8 @@ class Request:
     control: CacheControl = PLAIN
     forwarded: Mapping[str, str] = field(default_factory=dict)
     """Headers for the endpoint: trace context."""
+    trace: Trace | None = None
+    """None where the pool does not trace."""
     wishes: Wishes = NO_WISHES
     instead_of: str | None = None
     """The model that would have answered, had the pool not chosen another."""

@@ -234,6 +234,21 @@ class Limits(ApiModel):
     container's limit when absent, and never more than that."""
 
 
+class Tracing(ApiModel):
+    """Traces of requests, sent to an OpenTelemetry collector by OTLP over HTTP. Prompts and answers are not in them."""
+
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = None
+    """Base URL of the collector, such as `http://collector:4318`; without one nothing is traced."""
+    sample_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    """Share of the requests that are traced. A request whose `traceparent` has decided that already keeps to it."""
+
+
+class Telemetry(ApiModel):
+    """What the runtime tells about its work beyond its metrics."""
+
+    tracing: Tracing = Tracing()
+
+
 class RuntimeSettings(ApiModel):
     """Settings of an agent runtime."""
 
@@ -262,3 +277,4 @@ class RuntimeSettings(ApiModel):
     connections: Connections = Connections()
     response_time: ResponseTime = ResponseTime()
     limits: Limits = Limits()
+    telemetry: Telemetry = Telemetry()

@@ -15,11 +15,13 @@ from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.purges import Purger
 from agent_runtime.conversations import Conversations
 from agent_runtime.errors import ApiError
+from agent_runtime.forms import Reply
 from agent_runtime.http.batch import answer_batch, parse_batch
 from agent_runtime.http.pages import Pages
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.reading import Reader, leaving
 from agent_runtime.http.replies import CLOSE, JSON, NO_STORE, Headers, Send, send_body, send_error, send_reply
+from agent_runtime.http.tracing import end_trace, traced
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.pool_stats import PoolStats
 from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
@@ -28,6 +30,7 @@ from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
 from agent_runtime.telemetry.logs import log
 from agent_runtime.telemetry.response_times import ResponseTimes
+from agent_runtime.telemetry.tracing import Tracer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -58,12 +61,14 @@ class Service:
         request_ids: Callable[[], str],
         clock: Callable[[], float],
         started_s: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._answering = answering
         self._conversations = conversations
         self._response_times = response_times
         self._purger = purger
+        self._tracer = tracer
         self._reader = Reader(secrets, state, max_body_bytes, clock)
         self._state = state
         self._instruments = instruments
@@ -118,33 +123,36 @@ class Service:
         caller: Caller = scope[CALLER]
         request_id = self._request_ids()
         request: Request | None = None
-        code = 499
+        reply: Reply | None = None
+        code, failed = 499, "client_disconnected"
         headers: Headers = [(b"x-agentpool-request-id", request_id.encode())]
         started = False
         try:
             request = await self._reader.request(operation, scope, receive, request_id, headers)
             began_s = request.started_s
+            if self._tracer is not None:
+                request = traced(self._tracer, request, scope["path"])
             answerer = self._conversations if operation == RESPONSES else self._answering
             reply = await answerer.answer(request, caller)
             if self._state.draining:
                 headers.append(CLOSE)  # the client's next request finds an agent that stays
             started = True
             await send_reply(send, reply, headers)
-            code = 200
+            code, failed = 200, ""
         except ApiError as error:
-            code = error.status
+            code, failed = error.status, error.code
             await send_error(send, error, headers)
         except asyncio.CancelledError:
             if caller.gone:
                 self._instruments.disconnects.inc()
             elif not started:
-                code = 503
+                code, failed = 503, "shutting_down"
                 await send_error(send, leaving(), headers)
             else:
-                code = 503
+                code, failed = 503, "shutting_down"
                 raise  # the drain's time is over in the middle of a stream: the connection breaks
         except Exception as error:
-            code = 500
+            code, failed = 500, "internal_error"
             self._state.unexpected_errors += 1
             log(logging.ERROR, "unexpected error", request_id=request_id, error=repr(error))
             logging.getLogger("agent_runtime").debug("trace", exc_info=True)
@@ -157,6 +165,8 @@ class Service:
             self._instruments.answered(operation, known, code, now_s - began_s)
             if code == 200 and operation != EMBEDDINGS:
                 self._response_times.add(now_s - began_s, now_s)
+            if request is not None and request.trace is not None:
+                end_trace(request.trace, request, reply, code, failed)
 
     async def _forget(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Drop the caller's cached answers to questions near a statement."""

@@ -163,6 +163,9 @@ class Instruments:
         self.upstream_connections = Gauge(
             P + "upstream_connections", "Connections to endpoints.", ["state"], registry=registry
         )
+        self.spans = Counter(
+            P + "spans", "Spans by what became of them: exported, failed.", ["outcome"], registry=registry
+        )
         self.disconnects = Counter(
             P + "client_disconnects", "Callers who left before their answer was whole.", registry=registry
         )
