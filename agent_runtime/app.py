@@ -44,6 +44,7 @@ class App(Parts):
             await self.pulse.beat()
         await self.server.start()
         self._run(self.pulse.beat_forever(self._tick))
+        self._run(self.guard.watch_forever(clock))
         self._run(self.reach.try_all())
         self._run(self.stats.write_forever())
         if self.settlement is not None:
@@ -62,7 +63,6 @@ class App(Parts):
 
     def _tick(self) -> None:
         self.server.tick()
-        self.guard.check()
         if self.cache is not None:
             self.cache.memory.adapt(self.guard.used, self.guard.limit_bytes)
 

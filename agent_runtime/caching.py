@@ -16,6 +16,7 @@ from agent_runtime.cache.purges import Purges
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.cache.shared import SharedTier
 from agent_runtime.errors import RuntimeSetupError
+from agent_runtime.memory import Shed
 from agent_runtime.paraphrases import Paraphrases
 from agent_runtime.redis_link import RedisLink
 from agent_runtime.semantic.matcher import WordMatcher
@@ -45,6 +46,13 @@ def make_cache(
     disk_bytes = size_bytes(cache.disk_size)
     disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
     return ResponseCache(memory, shared, duration_s(cache.ttl), disk)
+
+
+def sheds(cache: ResponseCache | None, paraphrases: Paraphrases | None) -> list[Shed]:
+    """What the caches can let go when memory is short, the cheapest to get again first."""
+    answers = [Shed("l1", cache.memory.clear)] if cache is not None else []
+    vectors = [Shed("embeddings", paraphrases.drop_vectors)] if paraphrases is not None else []
+    return [*answers, *vectors]
 
 
 async def clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:

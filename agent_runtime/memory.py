@@ -1,21 +1,21 @@
 """How much memory is left, and what is given up before the kernel takes the process?
 
-Above 80 % of the limit cached answers are let go, above 92 % new requests are refused until it is 87 % again, so that
-those in flight can finish. Used memory is what the kernel cannot take back by itself: the working set, as the kubelet
-counts it.
+Above 80 % of the limit what can be had again is let go, the cheapest first: garbage, then the answers in the process,
+then embeddings; one of them per look, so that no more goes than must. Above 92 % new requests are refused until it is
+87 % again, so that those in flight can finish. Used memory is what the kernel cannot take back by itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from enum import Enum
-from pathlib import Path
+from typing import NamedTuple
 
-from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cgroup import Cgroup, resident_bytes
 from agent_runtime.telemetry.logs import log
 
 DEFAULT_LIMIT_BYTES = 2048 * 2**20
@@ -24,13 +24,20 @@ DEFAULT_LIMIT_BYTES = 2048 * 2**20
 SHED_FROM = 0.80
 REFUSE_FROM = 0.92
 ACCEPT_BELOW = 0.87
-REST_BEATS = 10
-"""A collection stops the process for tens of milliseconds: at most one in so many beats."""
+REST_S = 10.0
+"""A collection stops the process for tens of milliseconds, and an empty cache costs money: each thing is let go at most
+once in so many seconds."""
+SHORT_REST_S = 2.0
+"""The same while requests are refused, which costs more."""
 
-_NO_LIMIT = 2**60
-"""cgroup v1 writes a number near 2^63 for none."""
+LOOK_S = 1.0
+CLOSE_LOOK_S = 0.1
+CLOSE_LOOK_FROM = 0.60
+"""A reading costs 0.1 ms; a burst of large requests can fill a small container within one second."""
 
-CGROUPS = Path("/sys/fs/cgroup")
+COPIES = 5
+"""Most memory a request takes for each byte of its body while it is read, parsed and sent on (3.0 to 4.8 measured by
+the peak of the process, bodies of 1 to 32 MiB)."""
 
 
 class Pressure(Enum):
@@ -41,6 +48,13 @@ class Pressure(Enum):
     REFUSE = "refuse"
 
 
+class Shed(NamedTuple):
+    """Something that can be let go, and comes back by itself."""
+
+    name: str
+    drop: Callable[[], object]
+
+
 def decide_pressure(used_bytes: int, limit_bytes: int, before: Pressure) -> Pressure:
     """What to do at this use; refusing ends later than it begins, so that it does not flap."""
     share = used_bytes / limit_bytes
@@ -49,105 +63,84 @@ def decide_pressure(used_bytes: int, limit_bytes: int, before: Pressure) -> Pres
     return Pressure.SHED if share >= SHED_FROM else Pressure.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroup:
-    """The files of a container's memory controller."""
-
-    limit: Path
-    usage: Path
-    stat: Path
-    reclaimable: str
-    """Name in ``stat`` of the file cache the kernel gives up first."""
-
-    def limit_bytes(self) -> int | None:
-        """The container's limit; None when it has none."""
-        text = _text(self.limit)
-        return int(text) if text.isdigit() and int(text) < _NO_LIMIT else None
-
-    def used_bytes(self) -> int | None:
-        """The container's working set; None when it cannot be read."""
-        usage = _text(self.usage)
-        if not usage.isdigit():
-            return None
-        for line in _text(self.stat).splitlines():
-            name, _, value = line.partition(" ")
-            if name == self.reclaimable and value.isdigit():
-                return max(int(usage) - int(value), 0)
-        return int(usage)
-
-
-def find_cgroup(root: Path = CGROUPS) -> Cgroup | None:
-    """The memory controller of this container, version 2 or 1; None outside of one."""
-    second = Cgroup(root / "memory.max", root / "memory.current", root / "memory.stat", "inactive_file")
-    folder = root / "memory"
-    first = Cgroup(
-        folder / "memory.limit_in_bytes",
-        folder / "memory.usage_in_bytes",
-        folder / "memory.stat",
-        "total_inactive_file",
-    )
-    for found in (second, first):
-        if found.limit_bytes() is not None:
-            return found
-    return None
-
-
-def resident_bytes() -> int | None:
-    """Memory of this process alone; None when it cannot be read."""
-    fields = _text(Path("/proc/self/statm")).split()
-    return int(fields[1]) * 4096 if len(fields) > 1 else None
-
-
 class MemoryGuard:
-    """Watches the memory; call ``check`` every second."""
+    """Watches the memory; ``watch_forever`` does it all."""
 
-    def __init__(self, limit_bytes: int, used_bytes: Callable[[], int | None], tier: MemoryTier | None) -> None:
+    def __init__(self, limit_bytes: int, used_bytes: Callable[[], int | None], sheds: Iterable[Shed] = ()) -> None:
+        """``sheds``: what can be let go, in this order; garbage goes before all of it."""
         self.limit_bytes = limit_bytes
         self.pressure = Pressure.NONE
         self.used = 0
         self.peak_bytes = 0
-        self.sheds_total = 0
+        self.refused_total = 0
         self._read = used_bytes
-        self._tier = tier
-        self._rest = 0
+        self._sheds = (Shed("garbage", gc.collect), *sheds)
+        self.sheds_total = {shed.name: 0 for shed in self._sheds}
+        """Times each thing was let go."""
+        self._shed_s: dict[str, float] = {}
+        self._untrimmed = False
+        self._admitted_bytes = 0
 
-    def check(self) -> None:
+    async def watch_forever(self, clock: Callable[[], float]) -> None:
+        """Look every second, and more often when less is left, until cancelled."""
+        while True:
+            self.check(clock())
+            await asyncio.sleep(CLOSE_LOOK_S if self.used >= CLOSE_LOOK_FROM * self.limit_bytes else LOOK_S)
+
+    def check(self, now_s: float) -> None:
         """Read the memory and act; without a reading everything stays as it is."""
+        if self._untrimmed:  # what was let go at the last look may be free only now: another thread held it
+            self._untrimmed = False
+            give_back()
         used = self._read()
         if used is None:
             return
         self.used = used
+        self._admitted_bytes = 0
         self.peak_bytes = max(self.peak_bytes, used)
         before, self.pressure = self.pressure, decide_pressure(used, self.limit_bytes, self.pressure)
         if self.pressure is not before:
             level = logging.INFO if self.pressure is Pressure.NONE else logging.WARNING
             log(level, "memory", pressure=self.pressure.value, used_bytes=used, limit_bytes=self.limit_bytes)
-        self._rest = max(self._rest - 1, 0)
-        if self.pressure is not Pressure.NONE and self._rest == 0:
-            self._rest = REST_BEATS
-            self._shed()
+        if self.pressure is not Pressure.NONE:
+            self._shed_next(now_s)
 
-    def _shed(self) -> None:
-        """Let cached answers go (Redis and the disk still have them) and hand free memory back to the kernel."""
-        self.sheds_total += 1
-        if self._tier is not None:
-            self._tier.clear()
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # glibc; without it freed memory stays with the process
-            trim(0)
+    def admits(self, body_bytes: int) -> bool:
+        """Is there room for a request with a body of this size?
+
+        What was admitted since the last reading counts as used already: many large requests may come between two.
+        """
+        self._admitted_bytes += COPIES * body_bytes
+        room = self.used + self._admitted_bytes < REFUSE_FROM * self.limit_bytes
+        if room and self.pressure is not Pressure.REFUSE:
+            return True
+        self._admitted_bytes -= COPIES * body_bytes
+        self.refused_total += 1
+        return False
+
+    def _shed_next(self, now_s: float) -> None:
+        """Let the first thing go that has had its rest, and hand free memory back to the kernel."""
+        rest_s = SHORT_REST_S if self.pressure is Pressure.REFUSE else REST_S
+        for shed in self._sheds:
+            if now_s - self._shed_s.get(shed.name, -REST_S) >= rest_s:
+                self._shed_s[shed.name] = now_s
+                self.sheds_total[shed.name] += 1
+                shed.drop()
+                give_back()
+                self._untrimmed = True
+                return
 
 
-def make_guard(limit_bytes: int | None, tier: MemoryTier | None, cgroup: Cgroup | None) -> MemoryGuard:
+def give_back() -> None:
+    """Hand freed memory back to the kernel; without glibc it stays with the process."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def make_guard(limit_bytes: int | None, sheds: Iterable[Shed], cgroup: Cgroup | None) -> MemoryGuard:
     """The guard for a limit of the settings, else the container's, else the default for this process alone."""
     container = cgroup.limit_bytes() if cgroup is not None else None
     read = cgroup.used_bytes if cgroup is not None and container is not None else resident_bytes
     limits = [limit for limit in (limit_bytes, container) if limit]
-    return MemoryGuard(min(limits) if limits else DEFAULT_LIMIT_BYTES, read, tier)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    return MemoryGuard(min(limits) if limits else DEFAULT_LIMIT_BYTES, read, sheds)

@@ -134,6 +134,11 @@ class Paraphrases:
         await self._cache.drop(keys)
         return len(keys)
 
+    def drop_vectors(self) -> None:
+        """Let the cached embeddings go, for their memory; the questions stay."""
+        if self._embedder is not None:
+            self._begin(self._embedder.forget_cached())
+
     async def aclose(self) -> None:
         """Finish what is being learned."""
         await asyncio.gather(*self._learning, return_exceptions=True)

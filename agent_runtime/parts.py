@@ -15,14 +15,15 @@ from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.purges import Purger, Purges
-from agent_runtime.caching import make_cache, make_paraphrases
+from agent_runtime.caching import make_cache, make_paraphrases, sheds
+from agent_runtime.cgroup import find_cgroup
 from agent_runtime.conversations import Conversations
 from agent_runtime.deadlines import Deadlines
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
-from agent_runtime.memory import MemoryGuard, find_cgroup, make_guard
+from agent_runtime.memory import MemoryGuard, make_guard
 from agent_runtime.models.endpoints import make_endpoint, operations_of
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
@@ -84,8 +85,8 @@ class Parts:
 
     def _make_guard(self) -> MemoryGuard:
         max_memory = self.settings.limits.max_memory
-        memory = self.cache.memory if self.cache is not None else None
-        return make_guard(size_bytes(max_memory) if max_memory else None, memory, find_cgroup())
+        own_bytes = size_bytes(max_memory) if max_memory else None
+        return make_guard(own_bytes, sheds(self.cache, self.paraphrases), find_cgroup())
 
     def _make_upstream(self) -> Upstream:
         return Upstream(

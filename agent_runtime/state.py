@@ -10,7 +10,7 @@ from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
-from agent_runtime.memory import MemoryGuard, Pressure
+from agent_runtime.memory import MemoryGuard
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.paraphrases import Paraphrases
@@ -90,10 +90,9 @@ class State:
         self._was_ready = self._was_ready or (not self.problems and self._reach.all_reached)
         return self._was_ready and not self.draining
 
-    @property
-    def memory_short(self) -> bool:
-        """Must new requests be refused for lack of memory?"""
-        return self._guard.pressure is Pressure.REFUSE
+    def admits(self, body_bytes: int) -> bool:
+        """Is there memory for a request with a body of this size?"""
+        return self._guard.admits(body_bytes)
 
     def readiness(self) -> dict[str, Any]:
         """The body of /readyz."""
@@ -154,7 +153,9 @@ class State:
         gauges.memory_used.set(self._guard.used)
         gauges.memory_peak.set(self._guard.peak_bytes)
         gauges.memory_limit.set(self._guard.limit_bytes)
-        gauges.memory_sheds.set(self._guard.sheds_total)
+        for name, times in self._guard.sheds_total.items():
+            gauges.memory_sheds.labels(name).set(times)
+        gauges.memory_refused.set(self._guard.refused_total)
         if self._disk is not None:
             gauges.cache_disk_bytes.set(self._disk.bytes)
             gauges.cache_disk_rebuilds.set(self._disk.rebuilt_total)

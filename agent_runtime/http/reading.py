@@ -58,8 +58,6 @@ class Reader:
                 reply_headers.append((name, value))
         if self._state.refusing:
             raise leaving()
-        if self._state.memory_short:
-            raise _memory_short()
         tenant = self.tenant(authorization)
         body = await self.body(receive, length)
         started_s = self._clock()
@@ -95,9 +93,12 @@ class Reader:
         return tenant
 
     async def body(self, receive: Receive, length: bytes) -> bytes:
-        """The whole body. Raises ApiError 413; the connection is then closed instead of reading on."""
-        if length.isdigit() and int(length[:19]) > self._max_body_bytes:
+        """The whole body. Raises ApiError 413, which ends the connection, or 503."""
+        said_bytes = int(length[:19]) if length.isdigit() else 0
+        if said_bytes > self._max_body_bytes:
             raise self._too_large()
+        if not self._state.admits(said_bytes):
+            raise _memory_short()
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -108,6 +109,8 @@ class Reader:
                 size += len(parts[-1])
                 if size > self._max_body_bytes:
                     raise self._too_large()
+                if not self._state.admits(0):  # many slow or chunked bodies may have been let in
+                    raise _memory_short()
             body = b"".join(parts)
         if message["type"] == "http.disconnect":
             raise asyncio.CancelledError
@@ -138,6 +141,7 @@ def leaving() -> ApiError:
 
 
 def _memory_short() -> ApiError:
+    """The rest of the body is read and thrown away: closed on it, the caller would see a reset instead of this."""
     return ApiError(
         503,
         "memory_short",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from email.utils import formatdate
 
@@ -17,6 +18,10 @@ KEEP_ALIVE_S = 75
 """Longer than the 60 s of common load balancers, so that they and not we end an idle connection."""
 
 BACKLOG = 2048
+RECEIVE_BUFFER_BYTES = 64 * 1024
+"""The kernel's buffer of a connection. Left to grow, a burst of connections would fill a small container with the
+beginnings of their bodies before the first of them could be refused."""
+
 GOODBYE_S = 0.5
 
 
@@ -54,6 +59,7 @@ class HttpServer:
             raise RuntimeSetupError(
                 f"cannot listen on {self._host}:{self.port}: {reason}; set AGENTPOOL_PORT"
             ) from None
+        self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # all inherit it
         self.port = self._server.sockets[0].getsockname()[1]
 
     def tick(self) -> None:

@@ -132,6 +132,10 @@ class Embedder:
         known = self._cache.get(text)
         return known if known is not None else await self.run([text], lambda vectors: vectors[0])
 
+    async def forget_cached(self) -> None:
+        """Let all cached vectors go."""
+        await self.run([], lambda _: self._forget_cached())
+
     def close(self) -> None:
         """End the thread after the jobs it has."""
         self._jobs.put(None)
@@ -183,6 +187,10 @@ class Embedder:
                 found[text] = vector
                 self._keep(text, vector.copy())
         return found
+
+    def _forget_cached(self) -> None:
+        self._cache.clear()
+        self.cached_bytes = 0
 
     def _keep(self, text: str, vector: Vectors) -> None:
         self._cache[text] = vector

@@ -86,7 +86,15 @@ class Instruments:
         )
         self.memory_peak = Gauge(P + "memory_peak_bytes", "Most of it since the start.", registry=registry)
         self.memory_limit = Gauge(P + "memory_limit_bytes", "Memory to stay within.", registry=registry)
-        self.memory_sheds = Gauge(P + "memory_sheds", "Times cached answers were let go for memory.", registry=registry)
+        self.memory_sheds = Gauge(
+            P + "memory_sheds",
+            "Times something was let go for memory: garbage, l1 (answers in the process), embeddings.",
+            ["what"],
+            registry=registry,
+        )
+        self.memory_refused = Gauge(
+            P + "memory_refused_requests", "Requests refused for lack of memory.", registry=registry
+        )
         self.cache_disk_bytes = Gauge(P + "cache_disk_bytes", "Bytes of the answers on disk.", registry=registry)
         self.cache_disk_rebuilds = Gauge(
             P + "cache_disk_rebuilds", "Times the disk cache was damaged and made anew.", registry=registry

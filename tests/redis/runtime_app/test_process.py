@@ -56,6 +56,9 @@ class Process:
 
     async def start(self, raw: object, **environ: str) -> None:
         self.spawn(raw, **environ)
+        await self.ready()
+
+    async def ready(self) -> None:
         async with aiohttp.ClientSession() as session:
             for _ in range(400):
                 with contextlib.suppress(aiohttp.ClientError):

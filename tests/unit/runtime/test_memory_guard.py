@@ -1,20 +1,13 @@
+import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.cache.memory import MemoryTier
-from agent_runtime.memory import (
-    DEFAULT_LIMIT_BYTES,
-    MemoryGuard,
-    Pressure,
-    decide_pressure,
-    find_cgroup,
-    make_guard,
-    resident_bytes,
-)
-from tests.unit.runtime.builders import entry
+from agent_runtime.cgroup import find_cgroup
+from agent_runtime.memory import DEFAULT_LIMIT_BYTES, MemoryGuard, Pressure, Shed, decide_pressure, make_guard
 
 
 @pytest.mark.parametrize(
@@ -41,64 +34,79 @@ def test_more_use_never_means_less_pressure(one: int, other: int, before: Pressu
     assert order.index(decide_pressure(low, 100, before)) <= order.index(decide_pressure(high, 100, before))
 
 
-def write(folder: Path, **files: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(text)
-
-
-def test_version_2_of_cgroups(tmp_path: Path) -> None:
-    write(tmp_path, memory__max="1000\n", memory__current="700\n", memory__stat="anon 1\ninactive_file 200\n")
-    found = find_cgroup(tmp_path)
-    assert found is not None and (found.limit_bytes(), found.used_bytes()) == (1000, 500)
-
-
-def test_version_1_of_cgroups(tmp_path: Path) -> None:
-    files = {"memory.limit_in_bytes": "1000", "memory.usage_in_bytes": "700", "memory.stat": "total_inactive_file 200"}
-    write(tmp_path / "memory", **{name.replace(".", "__"): text for name, text in files.items()})
-    found = find_cgroup(tmp_path)
-    assert found is not None and (found.limit_bytes(), found.used_bytes()) == (1000, 500)
-
-
-@pytest.mark.parametrize("limit", ["max", "9223372036854771712", "", "garbage"])
-def test_no_limit_is_no_limit(tmp_path: Path, limit: str) -> None:
-    write(tmp_path, memory__max=limit, memory__current="1")
-    write(tmp_path / "memory", memory__limit_in_bytes=limit, memory__usage_in_bytes="1")
-    assert find_cgroup(tmp_path) is None
-
-
 def test_the_lowest_limit_counts(tmp_path: Path) -> None:
-    write(tmp_path, memory__max="1000", memory__current="700")
-    cgroup = find_cgroup(tmp_path)
-    assert make_guard(None, None, cgroup).limit_bytes == 1000
-    assert make_guard(800, None, cgroup).limit_bytes == 800
-    assert make_guard(5000, None, cgroup).limit_bytes == 1000
-    assert make_guard(None, None, None).limit_bytes == DEFAULT_LIMIT_BYTES
+    (tmp_path / "memory.max").write_text("1000")
+    (tmp_path / "memory.current").write_text("700")
+    cgroup = find_cgroup(tmp_path, tmp_path / "none")
+    assert make_guard(None, (), cgroup).limit_bytes == 1000
+    assert make_guard(800, (), cgroup).limit_bytes == 800
+    assert make_guard(5000, (), cgroup).limit_bytes == 1000
+    assert make_guard(None, (), None).limit_bytes == DEFAULT_LIMIT_BYTES
 
 
-def test_the_process_knows_its_own_size() -> None:
-    resident = resident_bytes()
-    assert resident is not None and 10**7 < resident < 10**10
+def guard_over(readings: Iterable[int | None], let_go: list[str]) -> MemoryGuard:
+    read = iter(readings)
+    sheds = [Shed(name, lambda name=name: let_go.append(name)) for name in ("l1", "embeddings")]
+    return MemoryGuard(100, lambda: next(read), sheds)
 
 
-def test_cached_answers_go_first_and_not_in_every_second() -> None:
-    tier = MemoryTier(100, 10**6)
-    guard = MemoryGuard(100, lambda: 85, tier)
-    for _ in range(5):
-        tier.put("k", entry(), 1000.0)
-        guard.check()
-    assert guard.sheds_total == 1
-    assert guard.pressure is Pressure.SHED
-    for _ in range(6):
-        guard.check()
-    assert guard.sheds_total == 2
-    assert tier.get("k", 1000.0) is None
-    assert tier.entries == 0
+def test_one_thing_goes_at_a_look_in_the_stated_order_until_there_is_room() -> None:
+    let_go: list[str] = []
+    guard = guard_over([85, 84, 83, 79], let_go)
+    for now_s in range(4):
+        guard.check(float(now_s))
+    assert let_go == ["l1", "embeddings"]
+    assert guard.sheds_total == {"garbage": 1, "l1": 1, "embeddings": 1}
+    assert guard.pressure is Pressure.NONE
+
+
+def test_nothing_goes_twice_within_its_rest() -> None:
+    let_go: list[str] = []
+    guard = guard_over([85] * 100 + [95] * 2, let_go)
+    for tenth in range(99):
+        guard.check(1000 + tenth / 10)
+    assert guard.sheds_total == {"garbage": 1, "l1": 1, "embeddings": 1}
+    guard.check(1010.0)
+    assert guard.sheds_total["garbage"] == 2
+    guard.check(1011.0)
+    guard.check(1012.0)
+    assert guard.sheds_total == {"garbage": 3, "l1": 2, "embeddings": 1}, "sooner while requests are refused"
+
+
+def test_what_garbage_frees_spares_the_caches() -> None:
+    let_go: list[str] = []
+    guard = guard_over([85, 70, 70], let_go)
+    for now_s in range(3):
+        guard.check(float(now_s))
+    assert let_go == []
+
+
+def test_large_requests_between_two_looks_cannot_pass_the_limit() -> None:
+    guard = MemoryGuard(1000, lambda: 500)
+    guard.check(0.0)
+    assert [guard.admits(50) for _ in range(3)] == [True, False, False]
+    assert guard.admits(0)
+    assert guard.refused_total == 2
+    guard.check(1.0)
+    assert guard.admits(50)
 
 
 def test_without_a_reading_nothing_changes() -> None:
-    readings = iter([95, None, None])
-    guard = MemoryGuard(100, lambda: next(readings), None)
-    for _ in range(3):
-        guard.check()
+    guard = guard_over([95, None, None], [])
+    for now_s in range(3):
+        guard.check(float(now_s))
     assert (guard.pressure, guard.peak_bytes) == (Pressure.REFUSE, 95)
+
+
+async def test_the_watch_looks_more_often_when_less_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("agent_runtime.memory.asyncio.sleep", note)
+    with pytest.raises(asyncio.CancelledError):
+        await guard_over([10, 70, 10], []).watch_forever(lambda: 0.0)
+    assert waits == [1.0, 0.1, 1.0]
