@@ -52,8 +52,9 @@ class App(Parts):
         if self.cache is not None and self.cache.shared is not None:
             self._run(self.cache.shared.write_forever(unix_time))
             self._run(self.cache.shared.renew_forever())
-        if self.cache is not None and self.link is not None:
-            self._run(self.purger.follow_forever())
+        listener = self.listener()
+        if listener is not None:
+            self._run(listener.listen_forever())
         if self.cache is not None and self.cache.disk is not None:
             self._run(self.cache.disk.write_forever())
             self._run(clear_disk_with_purges(self.cache.disk, self.cache.purges))

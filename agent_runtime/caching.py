@@ -56,22 +56,22 @@ def sheds(cache: ResponseCache | None, paraphrases: Paraphrases | None) -> list[
 
 
 async def clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:
-    """Purges live in the process and in Redis; the disk may outlive both, so it is emptied with each of them."""
+    """Purges live in the process and in Redis; the disk may outlive both, so its answers go with each of them."""
     while True:
         await purges.news.wait()
-        purges.news.clear()
-        try:
-            await disk.clear()
-        except asyncio.CancelledError:
-            purges.news.set()  # the drain does it
-            raise
+        await asyncio.shield(_clear_purged(disk, purges))  # the drain closes the disk after it
 
 
 async def close_disk(disk: DiskTier, purges: Purges) -> None:
     """Close the disk tier, without what the last purge was about."""
     if purges.news.is_set():
-        await disk.clear()
+        await _clear_purged(disk, purges)
     await disk.aclose()
+
+
+async def _clear_purged(disk: DiskTier, purges: Purges) -> None:
+    answers = purges.take_news()
+    await (disk.clear() if answers is None else disk.drop(answers))
 
 
 def make_paraphrases(

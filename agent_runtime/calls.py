@@ -130,9 +130,9 @@ class Calls:
 
     def _purged(self, work: Work) -> bool:
         """Was the cache purged while this answer was made? Then it may be what the purge was about."""
-        request = work.request
+        request, key = work.request, work.key or ""
         began_unix_s = self._unix_time() - (self._clock() - request.started_s)
-        return self._cache is not None and began_unix_s <= self._cache.purges.cut_s(request.tenant, request.model)
+        return self._cache is not None and began_unix_s <= self._cache.purges.cut_s(request.tenant, request.model, key)
 
     def _overhead_s(self, work: Work) -> float:
         """The runtime's own part of the time so far."""

@@ -14,6 +14,8 @@ from agent_runtime.answering import Answering, deadline_of, fallback_of, make_re
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
+from agent_runtime.cache.forgetting import Forgetting
+from agent_runtime.cache.listening import Listener
 from agent_runtime.cache.purges import Purger, Purges
 from agent_runtime.caching import make_cache, make_paraphrases, sheds
 from agent_runtime.cgroup import find_cgroup
@@ -71,6 +73,7 @@ class Parts:
         self.answering = self._make_answering()
         self.conversations = self._make_conversations()
         self.purger = self._make_purger()
+        self.forgetting = self._make_forgetting()
         self.state = self._make_state()
         self.tracer = self._make_tracer()
         self.stats = PoolStats(self.link, process, self.instruments, unix_time)
@@ -151,13 +154,26 @@ class Parts:
 
     def _make_purger(self) -> Purger:
         cache = self.settings.cache
-        return Purger(
+        purger = Purger(
             self.cache.purges if self.cache is not None else Purges(),
             self.link,
             keys.purges(self.process.namespace, self.process.pool),
             life_s=duration_s(cache.ttl) + duration_s(cache.keep_stale),
             unix_time=unix_time,
         )
+        if self.cache is not None:
+            self.cache.tell_others = purger.purge_answers
+        return purger
+
+    def _make_forgetting(self) -> Forgetting:
+        key = keys.forgets(self.process.namespace, self.process.pool)
+        return Forgetting(self.link, key, self.pipeline.forget_near, clock)
+
+    def listener(self) -> Listener | None:
+        """What hears the announcements of the pool's other agents; None when there is nothing to hear."""
+        if self.link is None or self.cache is None:
+            return None
+        return Listener(self.link, {part.key: part.heard for part in (self.purger, self.forgetting)})
 
     def _make_state(self) -> State:
         return State(
@@ -187,6 +203,7 @@ class Parts:
             conversations=self.conversations,
             response_times=self.response_times,
             purger=self.purger,
+            forgetting=self.forgetting,
             secrets=self.secrets,
             state=self.state,
             stats=self.stats,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from agent_runtime.redis_wire import Address, RedisUnavailable, UnknownScript, Wire, connect
@@ -77,9 +77,9 @@ class RedisLink:
         """HSET. Raises RedisUnavailable."""
         await self._call(self._background, "HSET", key, field, value)
 
-    async def hash_delete(self, key: str, field: str) -> None:
+    async def hash_delete(self, key: str, *fields: str) -> None:
         """HDEL. Raises RedisUnavailable."""
-        await self._call(self._background, "HDEL", key, field)
+        await self._call(self._background, "HDEL", key, *fields)
 
     async def run(
         self,
@@ -105,23 +105,25 @@ class RedisLink:
         for key in keys:
             await self._call(self._background, "PEXPIRE", key, life_ms)
 
-    async def announce(self, key: str, field: str, value: str, life_s: int) -> None:
-        """Keep a value in a hash for so long and tell everybody who listens to it. Raises RedisUnavailable."""
-        await self._call(self._background, "HSET", key, field, value)
+    async def announce(self, key: str, values: Mapping[str, str], life_s: int) -> None:
+        """Keep values in a hash for so long and tell everybody who listens to it. Raises RedisUnavailable."""
+        flat = [part for field_and_value in values.items() for part in field_and_value]
+        await self._call(self._background, "HSET", key, *flat)
         await self._call(self._background, "EXPIRE", key, life_s)
-        await self._call(self._background, "PUBLISH", key, f"{field} {value}")
+        for field, value in values.items():
+            await self._call(self._background, "PUBLISH", key, f"{field} {value}")
 
-    async def listen(self, channel: str, on_message: Callable[[bytes], None]) -> Wire:
-        """A connection that brings the channel's messages until it breaks. Raises RedisUnavailable."""
+    async def listen(self, channels: Mapping[str, Callable[[bytes], None]]) -> Wire:
+        """A connection that brings the channels' messages until it breaks. Raises RedisUnavailable."""
 
         def pushed(reply: list[Any]) -> None:
             if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
-                on_message(reply[2])
+                channels[reply[1].decode()](reply[2])
 
         wire = await connect(
             self._address, timeout_s=BACKGROUND_PATIENCE_S, patience_s=BACKGROUND_PATIENCE_S, on_message=pushed
         )
-        wire.subscribe(channel)
+        wire.subscribe(*channels)
         return wire
 
     async def hash_all(self, key: str) -> dict[str, str]:

@@ -72,8 +72,14 @@ def flight(namespace: str, pool: str, digest: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:flight:{pool}:{digest}"
 
 
+def forgets(namespace: str, pool: str) -> str:
+    """Hash, and channel that announces its changes: id → statement (JSON) near which every agent drops its answers."""
+    return f"{PREFIX}:{{{namespace}}}:forgets:{pool}"
+
+
 def purges(namespace: str, pool: str) -> str:
-    """Hash, and channel that announces its changes: ``<tenant>[ <model>]`` → Unix seconds of its last purge."""
+    """Hash, and channel that announces its changes: ``<tenant>[ <model>]`` or ``answer:<digest>`` → Unix seconds of
+    its last purge."""
     return f"{PREFIX}:{{{namespace}}}:purges:{pool}"
 
 

@@ -7,37 +7,44 @@ answer and for a million, reaches each tier of each agent, and an agent that mis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from agent_runtime.errors import ApiError
 from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable, Wire
+from agent_runtime.redis_wire import RedisUnavailable
 
 CLOCK_MARGIN_S = 1.0
 """Clocks of the agents differ: a purge also covers what is stored within the next second."""
 
-CATCH_UP_S = 5.0
-"""How often the list of purges is read, for announcements that were missed."""
+ANSWER = "answer:"
+"""Begins the scope of a purge of one answer; its key follows."""
 
 
 class Purges:
-    """Moments of purges by tenant, and by tenant and model."""
+    """Moments of purges by tenant, by tenant and model, and by answer."""
 
     def __init__(self) -> None:
         self._cuts_s: dict[str, float] = {}
         self.news = asyncio.Event()
         """Set with every new purge."""
+        self._all = False
+        self._answers: list[str] = []
 
-    def cut_s(self, tenant: str, model: str) -> float:
+    def cut_s(self, tenant: str, model: str, key: str = "") -> float:
         """Answers stored up to this Unix second may not be served; 0 when nothing was purged."""
         if not self._cuts_s:
             return 0.0
-        return max(self._cuts_s.get(tenant, 0.0), self._cuts_s.get(f"{tenant} {model}", 0.0))
+        scopes = (tenant, f"{tenant} {model}", ANSWER + key)
+        return max(self._cuts_s.get(scope, 0.0) for scope in scopes)
 
     def add(self, scope: str, cut_s: float) -> None:
         """Take a purge in; an older one than is known changes nothing."""
         if cut_s > self._cuts_s.get(scope, 0.0):
             self._cuts_s[scope] = cut_s
+            if scope.startswith(ANSWER):
+                self._answers.append(scope.removeprefix(ANSWER))
+            else:
+                self._all = True
             self.news.set()
 
     def merge(self, known: Mapping[str, str]) -> None:
@@ -47,6 +54,20 @@ class Purges:
                 self.add(scope, float(text))
             except ValueError:
                 continue
+
+    def take_news(self) -> Sequence[str] | None:
+        """Keys of the answers purged since the last time; None: any answer may be among them."""
+        answers, everything = self._answers, self._all
+        self._answers, self._all = [], False
+        self.news.clear()
+        return None if everything else answers
+
+    def outlived(self, moment_s: float) -> list[str]:
+        """Scopes of purges before this moment, which are forgotten: no answer is that old."""
+        over = [scope for scope, cut_s in self._cuts_s.items() if cut_s < moment_s]
+        for scope in over:
+            del self._cuts_s[scope]
+        return over
 
 
 class Purger:
@@ -63,7 +84,8 @@ class Purger:
     ) -> None:
         self._purges = purges
         self._link = link
-        self._key = key
+        self.key = key
+        """Hash and channel of the announcements."""
         self._life_s = max(int(life_s + CLOCK_MARGIN_S) + 1, 60)
         self._unix_time = unix_time
 
@@ -72,13 +94,29 @@ class Purger:
 
         Raises ApiError 503 when the other agents could not be told; this one forgets them in any case.
         """
-        scope = tenant if model is None else f"{tenant} {model}"
+        await self._announce([tenant if model is None else f"{tenant} {model}"])
+
+    async def purge_answers(self, keys: Sequence[str]) -> None:
+        """Let no agent serve these answers, as they were stored until now. Raises ApiError 503 as ``purge`` does."""
+        if keys:
+            await self._announce([ANSWER + key for key in keys])
+
+    def heard(self, message: bytes) -> None:
+        """Another agent has purged."""
+        scope, _, moment = message.decode(errors="replace").rpartition(" ")
+        self._purges.merge({scope: moment})
+
+    async def _announce(self, scopes: Sequence[str]) -> None:
+        over = self._purges.outlived(self._unix_time() - self._life_s)
         cut_s = self._unix_time() + CLOCK_MARGIN_S
-        self._purges.add(scope, cut_s)
+        for scope in scopes:
+            self._purges.add(scope, cut_s)
         if self._link is None:
             return
         try:
-            await self._link.announce(self._key, scope, f"{cut_s:.6f}", self._life_s)
+            if over:
+                await self._link.hash_delete(self.key, *over)
+            await self._link.announce(self.key, dict.fromkeys(scopes, f"{cut_s:.6f}"), self._life_s)
         except RedisUnavailable:
             raise ApiError(
                 503,
@@ -87,30 +125,3 @@ class Purger:
                 kind="server_error",
                 retry_after_s=1,
             ) from None
-
-    async def follow_forever(self) -> None:
-        """Learn of other agents' purges until cancelled."""
-        wire: Wire | None = None
-        try:
-            while True:
-                wire = await self._catch_up(wire)
-                await asyncio.sleep(CATCH_UP_S if wire is not None else 1.0)
-        finally:
-            if wire is not None:
-                wire.break_off("closed")
-
-    async def _catch_up(self, wire: Wire | None) -> Wire | None:
-        """Listen, and read the whole list: announcements before the subscription are in it."""
-        if self._link is None or not self._link.available:
-            return wire
-        try:
-            if wire is None or wire.broken:
-                wire = await self._link.listen(self._key, self._heard)
-            self._purges.merge(await self._link.hash_all(self._key))
-        except RedisUnavailable:
-            return None
-        return wire
-
-    def _heard(self, message: bytes) -> None:
-        scope, _, moment = message.decode(errors="replace").rpartition(" ")
-        self._purges.merge({scope: moment})

@@ -5,7 +5,7 @@ A tier that fails is a miss. Which answer a caller accepts is the caller's Cache
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent_runtime.cache.control import CacheControl
@@ -49,6 +49,8 @@ class ResponseCache:
         self.shared = shared
         self.ttl_s = ttl_s
         self.purges = Purges()
+        self.tell_others: Callable[[Sequence[str]], Awaitable[None]] | None = None
+        """Lets the pool's other agents know which answers were dropped. Raises ApiError."""
 
     def lookup(self, ask: Lookup, now_s: float) -> Found | None:
         """The process's answer; never waits."""
@@ -94,13 +96,15 @@ class ResponseCache:
             self.shared.release(key)
 
     async def drop(self, keys: Sequence[str]) -> None:
-        """Forget answers in this process and in Redis."""
+        """Forget answers in this process, in Redis and in the other agents. Raises ApiError 503 without Redis."""
         for key in keys:
             self.memory.remove(key)
         if self.shared is not None and keys:
             await self.shared.drop(keys)
         if self.disk is not None and keys:
             await self.disk.drop(keys)
+        if self.tell_others is not None:
+            await self.tell_others(keys)
 
     def store(self, key: str, entry: Entry, now_s: float) -> None:
         """Keep an answer in every tier."""
@@ -112,7 +116,7 @@ class ResponseCache:
 
     def _accepted(self, entry: Entry, tier: str, ask: Lookup, now_s: float) -> Found | None:
         """``age`` is never negative: the clock of the agent that stored the answer may be ahead."""
-        if entry.stored_s <= self.purges.cut_s(ask.tenant, entry.model):
+        if entry.stored_s <= self.purges.cut_s(ask.tenant, entry.model, ask.key):
             return None
         age_s = max(now_s - entry.stored_s, 0.0)
         staleness_s = ask.control.staleness_s(age_s, entry.expires_s - now_s)

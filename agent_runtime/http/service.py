@@ -12,6 +12,7 @@ import orjson
 
 from agent_runtime.answering import Answering
 from agent_runtime.cache.flights import Caller
+from agent_runtime.cache.forgetting import Forgetting
 from agent_runtime.cache.purges import Purger
 from agent_runtime.conversations import Conversations
 from agent_runtime.errors import ApiError
@@ -52,6 +53,7 @@ class Service:
         conversations: Conversations,
         response_times: ResponseTimes,
         purger: Purger,
+        forgetting: Forgetting,
         secrets: Secrets,
         state: State,
         stats: PoolStats,
@@ -69,6 +71,7 @@ class Service:
         self._response_times = response_times
         self._purger = purger
         self._tracer = tracer
+        self._forgetting = forgetting
         self._reader = Reader(secrets, state, max_body_bytes, clock)
         self._state = state
         self._instruments = instruments
@@ -174,7 +177,7 @@ class Service:
         try:
             tenant = self._reader.tenant(sent.get(b"authorization", b""))
             statement, similarity = parse_statement(await self._reader.body(receive, sent.get(b"content-length", b"")))
-            dropped = await self._pipeline.forget_near(tenant, statement, similarity)
+            dropped = await self._forgetting.forget(tenant, statement, similarity)
             await send_body(send, 200, [JSON, NO_STORE], orjson.dumps({"dropped": dropped}))
         except ApiError as error:
             await send_error(send, error, [])

@@ -31,3 +31,27 @@ def test_the_order_of_announcements_does_not_matter(purges: list[tuple[str, floa
     for scope, moment in reversed(purges):
         back.add(scope, moment)
     assert there.cut_s("t", "m") == back.cut_s("t", "m")
+
+
+def test_a_purge_of_one_answer_covers_that_answer_in_every_model() -> None:
+    purges = Purges()
+    purges.add("answer:k", 10)
+    assert (purges.cut_s("t", "m", "k"), purges.cut_s("t", "m", "l"), purges.cut_s("t", "m")) == (10, 0, 0)
+
+
+def test_news_name_the_answers_unless_any_may_be_meant() -> None:
+    purges = Purges()
+    purges.merge({"answer:k": "10", "answer:l": "11"})
+    assert purges.news.is_set()
+    assert purges.take_news() == ["k", "l"]
+    assert not purges.news.is_set()
+    purges.merge({"answer:k": "12", "t": "12"})
+    assert purges.take_news() is None
+    assert purges.take_news() == []
+
+
+def test_purges_that_no_answer_is_old_enough_for_are_forgotten() -> None:
+    purges = Purges()
+    purges.merge({"answer:k": "10", "t": "20"})
+    assert purges.outlived(20) == ["answer:k"]
+    assert (purges.cut_s("t", "m", "k"), purges.outlived(20)) == (20, [])
