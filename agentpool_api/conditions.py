@@ -37,6 +37,7 @@ class PoolCondition(StrEnum):
     METRICS_AVAILABLE = "MetricsAvailable"
     FORECAST_READY = "ForecastReady"
     SPOT_AVAILABLE = "SpotAvailable"
+    QUEUE_AVAILABLE = "QueueAvailable"
 
 
 class BudgetCondition(StrEnum):

@@ -45,6 +45,11 @@ def budget_notice(namespace: str, pool: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:budget:{pool}"
 
 
+def queue(namespace: str, stream: str) -> str:
+    """Stream of a user's tasks: a pool names ``stream``, and can so name no other tenant's key, nor one of ours."""
+    return f"{PREFIX}:{{{namespace}}}:queue:{stream}"
+
+
 def charged_until(namespace: str, pool: str) -> str:
     """Hash: pod UID → Unix milliseconds up to which its time has been charged."""
     return f"{PREFIX}:{{{namespace}}}:charged:{pool}"

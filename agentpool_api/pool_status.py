@@ -32,6 +32,18 @@ class ForecastStatus(ApiModel):
     """It acts: it has been better than yesterday's values and than no change, and its bound holds what it states."""
 
 
+class QueueStatus(ApiModel):
+    """The pool's queue, as it was at `asOf`; renewed once a minute at most. The metrics tell it at every reading."""
+
+    key: str
+    """Where the stream is in Redis."""
+    lag: int
+    """Tasks no consumer has read."""
+    pending: int
+    """Tasks a consumer holds and has not acknowledged."""
+    as_of: str
+
+
 class DecisionRecord(ApiModel):
     """One change of the pool's size, with what led to it."""
 
@@ -66,6 +78,8 @@ class AgentPoolStatus(ApiModel):
     last_scale_time: str | None = None
     forecast: ForecastStatus | None = None
     """The forecast, once two and a half days of arrivals are known."""
+    queue: QueueStatus | None = None
+    """The queue the pool names."""
     decisions: Annotated[list[DecisionRecord], Field(max_length=10)] = []
     """The last ten changes of size, newest first."""
     conditions: Annotated[

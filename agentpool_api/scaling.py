@@ -139,6 +139,16 @@ class Schedule(ApiModel):
     """Most agents while the window is open."""
 
 
+class Queue(ApiModel):
+    """A Redis Stream in the operator's Redis that holds tasks for the pool's agents."""
+
+    stream: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+    """Name of the stream. Its key in Redis is `agentpool:{NAMESPACE}:queue:STREAM`, braces included: a pool reads only
+    what belongs to its namespace."""
+    group: Annotated[str, StringConstraints(pattern=r"^[^\s]+$", max_length=128)]
+    """Consumer group of the agents. What it has not yet read (lag) or not acknowledged (pending) is work to do."""
+
+
 class Scaling(ApiModel):
     """How the number of agents follows the work."""
 
@@ -157,6 +167,9 @@ class Scaling(ApiModel):
     """A request may wait so long for a slot. Forecast policy only."""
     target_utilization_percent: Annotated[int, Field(ge=1, le=100)] = 95
     """Busy share of the slots that the expected load may reach at most. Forecast policy only."""
+    queue: Queue | None = None
+    """Tasks that wait in a Redis Stream count as work beside the requests; one of them wakes a pool at zero. An agent
+    of your own finds its names and Redis in AGENTPOOL_QUEUE_STREAM, _GROUP, _CONSUMER and _REDIS_URL."""
     threshold: Threshold = Threshold()
     """Figures of the Threshold policy."""
     behavior: Behavior = Behavior()

@@ -38,6 +38,11 @@ POOL_UTILIZATION = Gauge("agentpool_pool_utilization_ratio", "Busy share of the 
 POOL_QUEUED = Gauge("agentpool_pool_requests_queued", "Requests that wait for a slot", _POOL)
 POOL_IN_FLIGHT = Gauge("agentpool_pool_requests_in_flight", "Requests that hold a slot", _POOL)
 POOL_ARRIVALS = Gauge("agentpool_pool_arrivals_per_second", "Requests that need a slot, per second", _POOL)
+POOL_QUEUE_LAG = Gauge("agentpool_pool_queue_lag", "Tasks of the pool's queue that no consumer has read", _POOL)
+POOL_QUEUE_PENDING = Gauge("agentpool_pool_queue_pending", "Tasks of the pool's queue not yet acknowledged", _POOL)
+POOL_QUEUE_OLDEST = Gauge(
+    "agentpool_pool_queue_oldest_seconds", "Age of the oldest task of the pool's queue that is not done", _POOL
+)
 POOL_HOURLY_COST = Gauge("agentpool_pool_hourly_cost_usd", "What an hour of the wanted agents costs", _POOL)
 POOL_CONDITION = Gauge("agentpool_pool_condition", "1 while the condition is True", (*_POOL, "condition"))
 SIZE_CHANGES = Counter("agentpool_pool_size_changes_total", "Changes of a pool's size", (*_POOL, "reason"))
@@ -57,6 +62,9 @@ def forget_pool(namespace: str, pool: str) -> None:
         POOL_QUEUED,
         POOL_IN_FLIGHT,
         POOL_ARRIVALS,
+        POOL_QUEUE_LAG,
+        POOL_QUEUE_PENDING,
+        POOL_QUEUE_OLDEST,
         POOL_HOURLY_COST,
         POOL_CONDITION,
         SIZE_CHANGES,

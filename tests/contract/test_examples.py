@@ -30,6 +30,7 @@ def printed_in(page: str) -> str:
 SOURCES = {
     "examples/agentpool.yaml": (ROOT / "examples" / "agentpool.yaml").read_text(encoding="utf-8"),
     "examples/costbudget.yaml": (ROOT / "examples" / "costbudget.yaml").read_text(encoding="utf-8"),
+    "examples/queue.yaml": (ROOT / "examples" / "queue.yaml").read_text(encoding="utf-8"),
     "README.md": printed_in("README.md"),
 }
 

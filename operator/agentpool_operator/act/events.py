@@ -71,7 +71,14 @@ def _is_bad(condition: Condition, bad_when_true: frozenset[str]) -> bool:
 
 def pool_occurrences(before: AgentPoolStatus, after: AgentPoolStatus) -> list[Occurrence]:
     """What is worth telling about a pool between two statuses."""
-    told = frozenset({PoolCondition.READY, PoolCondition.BUDGET_LIMITED, PoolCondition.METRICS_AVAILABLE})
+    told = frozenset(
+        {
+            PoolCondition.READY,
+            PoolCondition.BUDGET_LIMITED,
+            PoolCondition.METRICS_AVAILABLE,
+            PoolCondition.QUEUE_AVAILABLE,
+        }
+    )
     bad_when_true = frozenset({PoolCondition.BUDGET_LIMITED})
     # A pool on its way up is no warning; only what needs somebody is.
     changes = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agentpool_api.wire import Problem
 
@@ -14,6 +14,25 @@ class Trouble:
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFacts:
+    """A Redis Stream and its consumer group at one reading. ``None`` is unknown."""
+
+    key: str
+    lag: int | None = None
+    """Tasks no consumer has read."""
+    pending: int | None = None
+    """Tasks a consumer holds and has not acknowledged."""
+    added: int | None = None
+    """Tasks ever added."""
+    oldest_at_s: float | None = None
+    """Unix time at which the oldest of the tasks that are not done was added."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Pending tasks by consumer."""
+    trouble: Trouble | None = None
+    """Why the group cannot be read; what is not there holds no task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +63,9 @@ class PoolFacts:
     silent: Sequence[str] = ()
     """Ready agents that do not report."""
     problems: Sequence[Problem] = ()
+    queue_named: bool = False
+    queue: QueueFacts | None = None
+    """The queue the pool names; None before it was read, and while Redis is away."""
     preview: bool = False
     """Decisions are published and not carried out."""
     refused: Trouble | None = None

@@ -26,7 +26,11 @@ class PoolLoad:
     in_flight: int | None = None
     """Tasks being served."""
     queued: int | None = None
-    """Tasks that wait: in the gateway's queue, and the stream's lag and unclaimed pending entries."""
+    """Tasks that wait in the agents' own queues."""
+    backlog: int | None = None
+    """Tasks of the pool's queue that nobody has taken yet. They are worth slots by the time they take; see backlog."""
+    pending: int | None = None
+    """Tasks of the pool's queue that a consumer holds: part of `in_flight`."""
     utilization: float | None = None
     """Busy share of the serving slots over the last reports, 0 to 1."""
     arrivals_per_s: Sequence[float] | None = None
@@ -48,6 +52,11 @@ class PoolLoad:
     def total(self) -> int:
         """Agents that serve or will: what a decision compares its wish with."""
         return self.ready + self.starting
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any task is known to wait or to be served."""
+        return bool(self.in_flight) or bool(self.queued) or bool(self.backlog)
 
     @property
     def in_system(self) -> int | None:
@@ -95,6 +104,8 @@ def trusted(load: PoolLoad) -> PoolLoad:
         concurrency=max(_count(load.concurrency) or 1, 1),
         in_flight=_count(load.in_flight),
         queued=_count(load.queued),
+        backlog=_count(load.backlog),
+        pending=_count(load.pending),
         utilization=_not_negative(load.utilization),
         service_s=_within(_positive(load.service_s), SHORTEST_SERVICE_S, LONGEST_SERVICE_S),
         startup_s=_within(_not_negative(load.startup_s), 0.0, LONGEST_STARTUP_S),

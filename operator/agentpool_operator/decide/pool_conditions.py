@@ -10,6 +10,7 @@
 | MetricsAvailable | the agents report                      | some do not, or Redis does not answer          |
 | ForecastReady    | the daily forecast acts                | it has yet to prove itself, or is not asked    |
 | SpotAvailable    | spot nodes take the pool's agents      | too few do: the others run on demand           |
+| QueueAvailable   | the queue's work is counted            | it or its group is not there, or is no stream  |
 
 "Enough" is the smaller of what is asked for and minAgents, but one at least: a pool that serves stays Ready while it
 grows.
@@ -23,7 +24,7 @@ from datetime import UTC, datetime
 from agentpool_api.conditions import Condition, PoolCondition, rfc3339, set_condition
 from agentpool_operator.decide.budget import PoolCeiling
 from agentpool_operator.decide.explain import explain
-from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
+from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, QueueFacts, Trouble
 from agentpool_operator.decide.forecast import COVERAGE, Forecast
 from agentpool_operator.decide.policy import Pause, PolicyKind, ScalingPolicy
 from agentpool_operator.decide.reasons import Reason
@@ -56,6 +57,8 @@ def decide_pool_conditions(
     }
     if facts.spot_enabled:
         verdicts[PoolCondition.SPOT_AVAILABLE] = _spot_available(facts.spot, spot)
+    if facts.queue_named:
+        verdicts[PoolCondition.QUEUE_AVAILABLE] = _queue_available(facts.queue)
     conditions = [condition for condition in before if condition.type in verdicts]
     for type_, (status, reason, message) in verdicts.items():
         conditions = set_condition(
@@ -174,3 +177,11 @@ def _spot_available(facts: CapacityFacts, spot: SpotState) -> Verdict:
     if facts.unschedulable:
         return False, "Unschedulable", f"no spot node takes an agent: {facts.unschedulable}"
     return True, "SpotAvailable", "spot agents find nodes"
+
+
+def _queue_available(queue: QueueFacts | None) -> Verdict:
+    if queue is None:
+        return None, "QueueAwaited", "the queue was not read yet, or Redis does not answer"
+    if queue.trouble is not None:
+        return False, queue.trouble.reason, queue.trouble.message
+    return True, "QueueRead", f"unread and pending tasks of {queue.key} count as work"

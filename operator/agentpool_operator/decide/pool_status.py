@@ -9,7 +9,7 @@ from datetime import datetime
 
 from agentpool_api.conditions import Condition, rfc3339
 from agentpool_api.money import usd
-from agentpool_api.pool_status import AgentPoolStatus, CapacityStatus, DecisionRecord, ForecastStatus
+from agentpool_api.pool_status import AgentPoolStatus, CapacityStatus, DecisionRecord, ForecastStatus, QueueStatus
 from agentpool_operator.decide.explain import explain, told_inputs
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts
 from agentpool_operator.decide.forecast import Forecast
@@ -18,6 +18,7 @@ from agentpool_operator.decide.scaling import Decision
 from agentpool_operator.decide.split import CapacitySplit, hourly_cost_nanousd
 
 KEPT_DECISIONS = 10
+QUEUE_TOLD_S = 60.0
 FORECAST_MODEL = "daily profile × level, yesterday + difference, no change; weighted by error"
 FORECAST_HORIZON = "24h"
 
@@ -46,6 +47,7 @@ def decide_pool_status(
             "on_demand": _capacity(split.on_demand, facts.on_demand),
             "spot": _capacity(split.spot, facts.spot),
             "hourly_cost_usd": usd(cost),
+            "queue": told_queue(before.queue, facts, now),
             "forecast": told_forecast(before.forecast, forecast),
             "conditions": conditions,
         }
@@ -82,6 +84,24 @@ def told_forecast(told: ForecastStatus | None, forecast: Forecast | None) -> For
         coverage_percent=_settled(told.coverage_percent if told else None, forecast.coverage),
         ready=forecast.ready,
     )
+
+
+def told_queue(told: QueueStatus | None, facts: PoolFacts, now: datetime) -> QueueStatus | None:
+    """The queue's figures. They move with every task, so what was told stays for a minute."""
+    if not facts.queue_named:
+        return None
+    queue = facts.queue
+    if queue is None or queue.lag is None or queue.pending is None:
+        return told
+    if told is not None and (told.key, told.lag, told.pending) == (queue.key, queue.lag, queue.pending):
+        return told
+    if told is not None and told.key == queue.key and 0 <= _age_s(told.as_of, now) < QUEUE_TOLD_S:
+        return told
+    return QueueStatus(key=queue.key, lag=queue.lag, pending=queue.pending, as_of=rfc3339(now))
+
+
+def _age_s(moment: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(moment.replace("Z", "+00:00"))).total_seconds()
 
 
 def _settled(told: int | None, share: float) -> int:

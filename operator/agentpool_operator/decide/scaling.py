@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from agentpool_operator.decide.backlog import backlog_slots
 from agentpool_operator.decide.behavior import Wish, rate_limit, stabilize, within_tolerance
 from agentpool_operator.decide.demand import Floats, Rate, current_rate, expected_rates
 from agentpool_operator.decide.load import PoolLoad, trusted
@@ -115,9 +116,11 @@ def _wish(
         return _Size(policy.replicas, (Reason.EXTERNAL,)), state, {}
     if policy.policy is PolicyKind.THRESHOLD:
         size, inputs = _threshold_wish(policy, load, state, bounds, present, now_s)
-        return _warm_or_idle(size, policy, load, state, now_s), state, inputs
+        size = _warm_or_idle(_woken(size, load, present), policy, load, state, now_s)
+        return size, state, inputs | _queue_inputs(load)
     size, inputs = _forecast_wish(policy, load, state, bounds, present)
-    size = _warm_or_idle(size, policy, load, state, now_s)
+    inputs |= _queue_inputs(load)
+    size = _warm_or_idle(_woken(size, load, present), policy, load, state, now_s)
     startup_s = inputs["startup_s"]
     up_s = policy.up.stabilization_s or 0.0
     down_s = startup_s if policy.down.stabilization_s is None else policy.down.stabilization_s
@@ -159,18 +162,24 @@ def _forecast_wish(
     inputs: dict[str, float] = {"startup_s": startup_s}
     if load.in_system is not None:
         inputs["in_system"] = float(load.in_system)
-    present_work = needed_agents(
-        arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=load.in_system
+    backlog = backlog_slots(
+        load.backlog,
+        service_s=load.service_s,
+        startup_s=startup_s,
+        unknown_slots=max(policy.warm_agents, 1) * load.concurrency,
     )
+    in_hand = load.in_system if load.backlog is None else math.ceil((load.in_system or 0) + backlog)
+    present_work = needed_agents(arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=in_hand)
     rate = (
         None if state.drift is None or load.arrivals_per_s is None else current_rate(state.history, state.drift.noise)
     )
-    if load.service_s is None and rate is not None and rate.per_s == 0 and load.in_system == 0:
+    if load.service_s is None and rate is not None and rate.per_s == 0 and not load.backlog and load.in_system == 0:
         load = replace(load, service_s=_ANY_SERVICE_S)
     if rate is None or state.drift is None or load.service_s is None:
         known = max(present, present_work or 0)
         return _Size(known, (Reason.METRICS_MISSING if known == present else Reason.CURRENT_LOAD,)), inputs
     offered, growth = _offered_load(load, state, rate, startup_s)
+    offered = offered + backlog
     agents = agents_for(
         offered,
         concurrency=load.concurrency,
@@ -182,10 +191,10 @@ def _forecast_wish(
     )
     mean_load = rate.per_s * load.service_s
     # Work in hand may exceed what arrivals explain, but a backlog fills whatever is there: it bounds without a margin.
-    in_hand = math.ceil((load.in_flight or 0) / load.concurrency)
-    agents = min(agents, max(most_agents(mean_load * growth, concurrency=load.concurrency), in_hand))
+    held = math.ceil(((load.in_flight or 0) + backlog) / load.concurrency - 1e-9)
+    agents = min(agents, max(most_agents(mean_load * growth, concurrency=load.concurrency), held))
     agents = max(agents, math.ceil(mean_load / (load.concurrency * policy.target_utilization) - 1e-9))
-    if load.in_system:
+    if load.has_work:
         agents = max(agents, 1)
     inputs |= {
         "arrivals_per_s": rate.per_s,
@@ -198,8 +207,20 @@ def _forecast_wish(
     }
     if agents == present:
         return _Size(agents, (Reason.STEADY,)), inputs
-    reason = Reason.WOKEN if present == 0 else Reason.FORECAST
-    return _Size(agents, (reason,)), inputs
+    return _Size(agents, (Reason.FORECAST,)), inputs
+
+
+def _queue_inputs(load: PoolLoad) -> dict[str, float]:
+    """What the queue holds, for a pool that has one."""
+    known = {"queue_lag": load.backlog, "queue_pending": load.pending, "oldest_wait_s": load.oldest_wait_s}
+    return {name: float(value) for name, value in known.items() if value is not None}
+
+
+def _woken(size: _Size, load: PoolLoad, present: int) -> _Size:
+    """The same size; one agent at least, and for this reason, when a pool at zero has work."""
+    if present or not (load.has_work or (size.agents and Reason.FORECAST in size.reasons)):
+        return size
+    return _Size(max(size.agents, 1), (Reason.WOKEN,))
 
 
 def _offered_load(load: PoolLoad, state: PoolState, rate: Rate, startup_s: float) -> tuple[Floats, float]:
@@ -231,7 +252,7 @@ def _warm_or_idle(size: _Size, policy: ScalingPolicy, load: PoolLoad, state: Poo
     if state.last_active_at_s is None:
         return size
     idle_s = now_s - state.last_active_at_s
-    if idle_s >= policy.idle_timeout_s and not load.in_system:
+    if idle_s >= policy.idle_timeout_s and not load.in_system and not load.backlog:
         if load.in_system is None or Reason.METRICS_MISSING in size.reasons:
             return size
         return size.to(min(size.agents, policy.min_agents), Reason.IDLE)

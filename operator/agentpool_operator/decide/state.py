@@ -40,8 +40,8 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
         history = seed(history, load.arrivals_per_min, now_s=now_s)
     if load.arrivals_per_s is not None:
         history = record(history, load.arrivals_per_s, now_s=now_s)
-    arrived = load.arrivals_per_s is not None and any(count > 0 for count in load.arrivals_per_s)
-    active = bool(load.in_system) or bool(load.in_flight) or bool(load.queued) or arrived
+    worked_s = now_s if load.has_work else _last_arrival_s(load, now_s)
+    active = worked_s is not None and worked_s > (state.last_active_at_s or 0.0)
     idle_before = state.last_active_at_s is None or state.desired == 0
     in_system = tuple(seen for seen in state.in_system if 0 <= now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
     if load.in_system is not None:
@@ -56,12 +56,20 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
     return replace(
         state,
         history=history,
-        last_active_at_s=now_s if active else state.last_active_at_s,
+        last_active_at_s=worked_s if active else state.last_active_at_s,
         woken_at_s=now_s if active and idle_before else state.woken_at_s,
         in_system=in_system,
         drift=drift,
         forecast=forecast,
     )
+
+
+def _last_arrival_s(load: PoolLoad, now_s: float) -> float | None:
+    """When work last arrived, as far as the report reaches back."""
+    for back, count in enumerate(reversed(load.arrivals_per_s or ())):
+        if count > 0:
+            return now_s - back
+    return None
 
 
 def changed(state: PoolState, policy: ScalingPolicy, agents: int, present: int, now_s: float) -> PoolState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from agentpool_api import keys
 from agentpool_api.labels import (
     AGENT_CONTAINER,
     CAPACITY_TYPE_LABEL,
@@ -122,7 +123,7 @@ def _agent_container(values: PoolValues, image: str) -> dict[str, Any]:
         key = {"name": "OPENAI_API_KEY", "valueFrom": reference}
     own = [variable.manifest() for variable in agent.env or []]
     named = {variable["name"] for variable in own}
-    ours = [{"name": "OPENAI_BASE_URL", "value": f"http://127.0.0.1:{RUNTIME_PORT}/v1"}, key]
+    ours = [{"name": "OPENAI_BASE_URL", "value": f"http://127.0.0.1:{RUNTIME_PORT}/v1"}, key, *_queue_env(values)]
     container: dict[str, Any] = {
         "name": AGENT_CONTAINER,
         "image": image,
@@ -131,11 +132,28 @@ def _agent_container(values: PoolValues, image: str) -> dict[str, Any]:
         "securityContext": _restricted(read_only=False),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a path inside the pod
     }
+    if values.redis.ca_pem and values.spec.scaling.queue is not None:
+        container["env"].append({"name": "AGENTPOOL_QUEUE_REDIS_CA_FILE", "value": f"{_REDIS_CA_PATH}/ca.crt"})
+        container["volumeMounts"].append({"name": "redis-ca", "mountPath": _REDIS_CA_PATH, "readOnly": True})
     optional = {"command": agent.command, "args": agent.args, "resources": agent.resources}
     container |= {name: value for name, value in optional.items() if value is not None}
     if agent.port is not None:
         container["ports"] = [{"name": "agent", "containerPort": agent.port, "protocol": "TCP"}]
     return container
+
+
+def _queue_env(values: PoolValues) -> list[dict[str, Any]]:
+    """Where an agent of the user's finds the queue. As a consumer it is named like its pod: so it is known which pods
+    hold tasks, and those are the last to go."""
+    queue = values.spec.scaling.queue
+    if queue is None:
+        return []
+    return [
+        {"name": "AGENTPOOL_QUEUE_STREAM", "value": keys.queue(values.namespace, queue.stream)},
+        {"name": "AGENTPOOL_QUEUE_GROUP", "value": queue.group},
+        {"name": "AGENTPOOL_QUEUE_CONSUMER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "AGENTPOOL_QUEUE_REDIS_URL", "valueFrom": _secret_key(values.redis_secret_name, "url")},
+    ]
 
 
 def mounted_secrets(values: PoolValues) -> list[str]:

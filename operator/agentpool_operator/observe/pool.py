@@ -51,6 +51,7 @@ def observe_load(
     concurrency: int,
     service_s: float | None,
     startup_s: float | None,
+    now_s: float = 0.0,
     budget_ceiling: int | None,
 ) -> PoolLoad:
     """The load a decision reads. ``desired`` is what was asked for last: what is not there yet is starting.
@@ -59,13 +60,20 @@ def observe_load(
     """
     serving = [pod for pod in pods if not pod.leaving and not pod.ended and pod.name not in stats.draining]
     ready = sum(pod.ready for pod in serving)
+    queue = stats.queue
+    pending = None if queue is None else queue.pending
+    oldest_at_s = None if queue is None else queue.oldest_at_s
     return PoolLoad(
         ready=ready,
         starting=max(desired - ready, 0),
         draining=sum(not pod.ended and (pod.leaving or pod.name in stats.draining) for pod in pods),
         concurrency=concurrency,
-        in_flight=stats.in_flight,
+        # A task of the queue and the requests it causes are one work.
+        in_flight=None if stats.in_flight is None else max(stats.in_flight, pending or 0),
         queued=stats.queued,
+        backlog=None if queue is None else queue.lag,
+        pending=pending,
+        oldest_wait_s=None if oldest_at_s is None else max(now_s - oldest_at_s, 0.0),
         utilization=stats.utilization,
         arrivals_per_s=stats.arrivals_by_s,
         service_s=service_s if stats.service_s is None else stats.service_s,
@@ -84,6 +92,7 @@ def observe_pool(
     spot_enabled: bool,
     deployments: Sequence[str],
     preview: bool,
+    queue_named: bool = False,
     refused: Trouble | None,
 ) -> PoolFacts:
     """The facts after the objects were applied. ``deployments`` are the names for on-demand and spot."""
@@ -102,6 +111,8 @@ def observe_pool(
         metrics_available=stats.available,
         silent=stats.silent,
         problems=stats.problems,
+        queue_named=queue_named,
+        queue=stats.queue,
         preview=preview,
         refused=refused,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from agentpool_api.wire import Heartbeat
 from agentpool_operator.decide.budget_windows import CarriedRecord
+from agentpool_operator.decide.facts import QueueFacts
 from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store
 from agentpool_operator.observe.runtime_stats import NOTHING, PoolStats, PoolTracker
 from agentpool_operator.observe.spend import SpendBook
@@ -22,6 +23,8 @@ class Readings:
     redis_up: bool = False
     read_s: float = 0.0
     """When heartbeats were last read: the moment that passes until the next reading see."""
+    number: int = 0
+    """Counts the readings, those that failed too."""
     stats: dict[PoolKey, PoolStats] = field(default_factory=dict)
     books: dict[PoolKey, SpendBook] = field(default_factory=dict)
     carried: dict[ObjectKey, CarriedRecord] = field(default_factory=dict)
@@ -39,18 +42,26 @@ class Readings:
         return self.books.setdefault(pool, SpendBook())
 
     def take_heartbeats(
-        self, heartbeats: Mapping[PoolKey, Mapping[str, Heartbeat]], store: Store, *, now_s: float
+        self,
+        heartbeats: Mapping[PoolKey, Mapping[str, Heartbeat]],
+        store: Store,
+        *,
+        now_s: float,
+        queues: Mapping[PoolKey, QueueFacts] | None = None,
     ) -> None:
-        """Take in one reading of every pool's heartbeats, by pod UID."""
+        """Take in one reading of every pool's heartbeats, by pod UID, and of the queues that pools name."""
         self.redis_up, self.read_s = True, now_s
+        self.number += 1
+        queues = queues or {}
         self._drop_others(heartbeats)
         for pool, reports in heartbeats.items():
             tracker = self.trackers.setdefault(pool, PoolTracker())
-            self.stats[pool] = tracker.update(reports, store.pods_of(pool), now_s=now_s)
+            self.stats[pool] = tracker.update(reports, store.pods_of(pool), now_s=now_s, queue=queues.get(pool))
 
     def lose_redis(self) -> None:
         """Nothing is known any more. Rates begin anew, for what happened meanwhile was not seen."""
         self.redis_up = False
+        self.number += 1
         self.stats.clear()
         self.trackers.clear()
         self.books.clear()

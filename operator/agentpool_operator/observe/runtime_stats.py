@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from agentpool_api.wire import Heartbeat, Problem
 from agentpool_operator import metrics
+from agentpool_operator.decide.facts import QueueFacts
 from agentpool_operator.observe.arrivals import ArrivalSeconds
 from agentpool_operator.observe.cluster import PodFacts
+from agentpool_operator.observe.queue import QueueTracker, joined_arrivals
 
 STALE_S = 10.0
 """A heartbeat comes every second; ten missed ones are an outage."""
@@ -65,6 +67,8 @@ class PoolStats:
     draining: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     in_flight_by_pod: Mapping[str, int] = field(default_factory=dict)
+    """Work a pod holds: requests, or tasks of the queue when they are more."""
+    queue: QueueFacts | None = None
 
 
 NOTHING = PoolStats(available=False, partial=False)
@@ -93,22 +97,35 @@ class PoolTracker:
         self._read_s: float | None = None
         self._completed = self._in_service_s = 0.0
         self._completed_at_s = 0.0
+        self._held_s = 0.0
+        """Time the queue's tasks were held since one was last completed."""
+        self._queue: QueueTracker | None = None
 
-    def update(self, heartbeats: Mapping[str, Heartbeat], pods: Sequence[PodFacts], *, now_s: float) -> PoolStats:
+    def update(
+        self,
+        heartbeats: Mapping[str, Heartbeat],
+        pods: Sequence[PodFacts],
+        *,
+        now_s: float,
+        queue: QueueFacts | None = None,
+    ) -> PoolStats:
         """Take in a reading and tell what is known now."""
         present = {pod.uid: pod for pod in pods if not pod.ended}
         fresh = {uid: h for uid, h in heartbeats.items() if uid in present and _is_fresh(h, now_s)}
         ready = {uid: pod for uid, pod in present.items() if pod.ready and not pod.leaving}
         silent = tuple(sorted(p.name for uid, p in ready.items() if uid not in fresh and _is_due(p, now_s)))
         problems = _distinct(p for uid, h in fresh.items() for p in h.problems)
+        self._work_off(queue, sum(h.in_flight for h in fresh.values()), now_s)
         if not fresh:
             self._before = {}
             self._read_s = None
             self._samples.clear()
             self._arrivals = ArrivalSeconds()
-            return PoolStats(available=False, partial=bool(silent), silent=silent, problems=problems)
-        serving = {uid: h for uid, h in fresh.items() if not h.draining}
-        self._add(fresh, serving, now_s)
+            nothing = PoolStats(available=False, partial=bool(silent), silent=silent, problems=problems, queue=queue)
+            return nothing if queue is None or ready else self._at_rest(nothing, now_s)
+        serving = {uid: h for uid, h in fresh.items() if not h.draining and not present[uid].leaving}
+        held = queue.held if queue is not None else {}
+        self._add(fresh, serving, sum(held.get(h.pod, 0) for h in serving.values()), now_s)
         activity = [h.last_activity_s for h in fresh.values() if h.last_activity_s is not None]
         return PoolStats(
             available=True,
@@ -118,15 +135,43 @@ class PoolTracker:
             queued=sum(h.queued for h in fresh.values()),
             utilization=self._utilization(),
             arrivals_per_s=self._arrivals_per_s(),
-            arrivals_by_s=self._arrivals.show(now_s),
-            service_s=self._in_service_s / self._completed if self._completed else None,
+            arrivals_by_s=joined_arrivals(self._arrivals.show(now_s), self._queue_arrivals(now_s)),
+            service_s=self._service_s(queue),
             last_activity_s=min(max(activity), now_s) if activity else None,
             draining=frozenset(h.pod for h in fresh.values() if h.draining),
             problems=problems,
-            in_flight_by_pod={h.pod: h.in_flight + h.queued for h in fresh.values()},
+            in_flight_by_pod={h.pod: max(h.in_flight + h.queued, held.get(h.pod, 0)) for h in fresh.values()},
+            queue=queue,
         )
 
-    def _add(self, fresh: Mapping[str, Heartbeat], serving: Mapping[str, Heartbeat], now_s: float) -> None:
+    def _at_rest(self, nothing: PoolStats, now_s: float) -> PoolStats:
+        """No agent is ready: the queue is all there is to know."""
+        service_s = self._service_s(nothing.queue)
+        return replace(nothing, in_flight=0, queued=0, arrivals_by_s=self._queue_arrivals(now_s), service_s=service_s)
+
+    def _work_off(self, queue: QueueFacts | None, in_flight: int, now_s: float) -> None:
+        """Count what happened at the queue as work of the agents."""
+        if queue is None:
+            self._queue = None
+            return
+        self._queue = self._queue or QueueTracker()
+        worked = self._queue.update(queue, in_flight, now_s=now_s)
+        self._held_s += worked.held_s
+        if worked.completed:
+            self._complete(worked.completed, self._held_s, now_s)
+            self._held_s = 0.0
+
+    def _queue_arrivals(self, now_s: float) -> tuple[float, ...] | None:
+        return None if self._queue is None else self._queue.arrivals.show(now_s)
+
+    def _service_s(self, queue: QueueFacts | None) -> float | None:
+        """Mean time per task; no less than those that are held have taken by now, for they may be the first."""
+        mean = self._in_service_s / self._completed if self._completed else None
+        if queue is None or not queue.pending or not self._held_s:
+            return mean
+        return max(mean or 0.0, self._held_s / queue.pending)
+
+    def _add(self, fresh: Mapping[str, Heartbeat], serving: Mapping[str, Heartbeat], held: int, now_s: float) -> None:
         arrivals = completed = 0
         service_s = 0.0
         for uid, after in fresh.items():
@@ -143,7 +188,7 @@ class PoolTracker:
         self._before, self._read_s = dict(fresh), now_s
         self._complete(completed, service_s, now_s)
         capacity = sum(h.capacity for h in serving.values())
-        in_flight = sum(h.in_flight for h in serving.values())
+        in_flight = max(sum(h.in_flight for h in serving.values()), held)
         self._samples.append(Sample(now_s, capacity, in_flight, arrivals))
         while self._samples and not 0 <= now_s - self._samples[0].at_s <= WINDOW_S:
             self._samples.popleft()

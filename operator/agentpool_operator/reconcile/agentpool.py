@@ -136,6 +136,7 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
         generation=state.generation,
         spot_enabled=spec.spot.enabled,
         preview=spec.mode is Mode.PREVIEW,
+        queue_named=spec.scaling.queue is not None,
         deployments=_deployment_names(_values(context, key, state)),
         refused=outcome.refused,
     )
@@ -151,7 +152,7 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
         selector=f"{POOL_LABEL}={key.name}",
         now=now,
     )
-    pool_metrics.show(key, status, context.readings.of(key))
+    pool_metrics.show(key, status, context.readings.of(key), now_s=now.timestamp())
     written = await patch_status(context.api, AGENT_POOL, body, status)
     if written is not None:
         context.store.put(written)

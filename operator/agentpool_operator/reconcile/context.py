@@ -35,6 +35,10 @@ class Refusal:
     retry_at_s: float
 
 
+Grounds = tuple[int, int, int | None, int | None]
+"""Number of the reading of Redis, generation of the spec, agents the budgets allow, limit of spot agents."""
+
+
 @dataclass(slots=True)
 class PoolState:
     """What one process remembers of one pool. What cannot be found out again is kept in Redis (see memory)."""
@@ -47,6 +51,8 @@ class PoolState:
     refused: Refusal | None = None
     scaling: ScalingState | None = None
     """None before the first decision of this process."""
+    decided: tuple[Grounds, Decision] | None = None
+    """The last decision and what it was made on: the same grounds are not decided on twice."""
     changed_by: Decision | None = None
     """The decision that last changed the size, until the status tells it."""
     spot: SpotState = field(default_factory=SpotState)

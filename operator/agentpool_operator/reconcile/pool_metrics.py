@@ -8,7 +8,7 @@ from agentpool_operator.observe.cluster import PoolKey
 from agentpool_operator.observe.runtime_stats import PoolStats
 
 
-def show(pool: PoolKey, status: AgentPoolStatus, stats: PoolStats) -> None:
+def show(pool: PoolKey, status: AgentPoolStatus, stats: PoolStats, *, now_s: float) -> None:
     """Set the pool's series. A figure that is not known has no series: zero would be a lie."""
     for capacity_type, capacity in (("on-demand", status.on_demand), ("spot", status.spot)):
         metrics.POOL_DESIRED.labels(*pool, capacity_type).set(capacity.desired)
@@ -16,11 +16,16 @@ def show(pool: PoolKey, status: AgentPoolStatus, stats: PoolStats) -> None:
     metrics.POOL_HOURLY_COST.labels(*pool).set(float(status.hourly_cost_usd))
     for condition in status.conditions:
         metrics.POOL_CONDITION.labels(*pool, condition.type).set(condition.status == "True")
+    queue = stats.queue
+    oldest_at_s = None if queue is None else queue.oldest_at_s
     known = {
         metrics.POOL_UTILIZATION: stats.utilization,
         metrics.POOL_QUEUED: stats.queued,
         metrics.POOL_IN_FLIGHT: stats.in_flight,
         metrics.POOL_ARRIVALS: stats.arrivals_per_s,
+        metrics.POOL_QUEUE_LAG: None if queue is None else queue.lag,
+        metrics.POOL_QUEUE_PENDING: None if queue is None else queue.pending,
+        metrics.POOL_QUEUE_OLDEST: None if oldest_at_s is None else max(now_s - oldest_at_s, 0.0),
     }
     for metric, value in known.items():
         if value is None:

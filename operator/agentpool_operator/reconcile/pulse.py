@@ -10,15 +10,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentpool_api import keys
+from agentpool_api.scaling import Queue
 from agentpool_api.wire import Heartbeat
 from agentpool_operator import metrics
 from agentpool_operator.act.ledger import charge_command, trim_command
 from agentpool_operator.act.notices import notice_commands
 from agentpool_operator.decide.budget_windows import CarriedRecord
 from agentpool_operator.decide.charges import plan_charges
+from agentpool_operator.decide.facts import QueueFacts
 from agentpool_operator.errors import ManifestRefusedError, RedisUnavailableError
 from agentpool_operator.observe.cluster import ObjectKey, PoolKey, key_of
 from agentpool_operator.observe.pod_times import observe_pod_times
+from agentpool_operator.observe.queue import parse_queue, read_command
 from agentpool_operator.observe.runtime_stats import parse_heartbeats
 from agentpool_operator.observe.spend import SpendBook, live_fields
 from agentpool_operator.reconcile.context import Context
@@ -38,8 +41,8 @@ async def pulse(context: Context) -> list[ObjectKey]:
     budgets = list(_keys(context, "CostBudget"))
     try:
         with metrics.REDIS_SECONDS.time():
-            heartbeats, charged = await _read_agents(context, pools, budgets)
-            context.readings.take_heartbeats(heartbeats, context.store, now_s=context.clock())
+            heartbeats, charged, queues = await _read_agents(context, pools, budgets)
+            context.readings.take_heartbeats(heartbeats, context.store, now_s=context.clock(), queues=queues)
             await _charge_and_read_spend(context, pools, heartbeats, charged)
     except RedisUnavailableError:
         context.readings.lose_redis()
@@ -52,21 +55,30 @@ def _keys(context: Context, kind: str) -> Iterable[ObjectKey]:
 
 async def _read_agents(
     context: Context, pools: list[PoolKey], budgets: list[ObjectKey]
-) -> tuple[dict[PoolKey, dict[str, Heartbeat]], dict[PoolKey, dict[str, int]]]:
-    """Heartbeats and charged instants of every pool, by pod UID; the budgets' carried spend goes into the readings."""
+) -> tuple[dict[PoolKey, dict[str, Heartbeat]], dict[PoolKey, dict[str, int]], dict[PoolKey, QueueFacts]]:
+    """Heartbeats and charged instants of every pool, by pod UID, and the queues that pools name; the budgets' carried
+    spend goes into the readings."""
     commands: list[Command] = [("HGETALL", keys.heartbeats(*pool)) for pool in pools]
     commands += [("HGETALL", keys.charged_until(*pool)) for pool in pools]
     commands += [("HGETALL", keys.carried(budget.namespace, budget.name)) for budget in budgets]
     forgotten = [pool for pool in pools if _is_forgotten(context, pool)]
     commands += [("HGETALL", keys.memory(*pool)) for pool in forgotten]
-    answers = [_hash(answer) for answer in await context.link.run(commands or [("PING",)])]
+    named = {pool: queue for pool in pools if (queue := _queue_of(context, pool)) is not None}
+    first_queue = len(commands)
+    commands += [read_command(pool.namespace, queue.stream, queue.group) for pool, queue in named.items()]
+    raw_answers = await context.link.run(commands or [("PING",)])
+    queues = {
+        pool: parse_queue(answer, keys.queue(pool.namespace, queue.stream), queue.group)
+        for (pool, queue), answer in zip(named.items(), raw_answers[first_queue:], strict=False)
+    }
+    answers = [_hash(answer) for answer in raw_answers[:first_queue]]
     heartbeats = dict(zip(pools, map(parse_heartbeats, answers[: len(pools)]), strict=False))
     charged = dict(zip(pools, map(_instants, answers[len(pools) : 2 * len(pools)]), strict=False))
     carried = dict(zip(budgets, answers[2 * len(pools) :], strict=False))
     for pool, raw in zip(forgotten, answers[2 * len(pools) + len(budgets) :], strict=False):
         recall(context, pool, raw)
     context.readings.carried = {key: CarriedRecord.parse(_texts(values)) for key, values in carried.items()}
-    return heartbeats, charged
+    return heartbeats, charged, queues
 
 
 async def _charge_and_read_spend(
@@ -124,6 +136,17 @@ def _charge_commands(
         commands.append(trim_command(*pool, book.old_fields))
         book.old_fields = []
     return commands
+
+
+def _queue_of(context: Context, pool: PoolKey) -> Queue | None:
+    """The queue the pool names."""
+    body = context.store.get("AgentPool", *pool)
+    if body is None:
+        return None
+    try:
+        return context.pool_state(pool, body).spec.scaling.queue
+    except ManifestRefusedError:
+        return None  # its pass says what is wrong
 
 
 def _is_forgotten(context: Context, pool: PoolKey) -> bool:

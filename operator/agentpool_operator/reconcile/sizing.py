@@ -65,7 +65,10 @@ def begin_scaling(body: Mapping[str, Any], now_s: float) -> ScalingState:
 def size_pool(
     context: Context, key: PoolKey, body: Mapping[str, Any], state: PoolState, ceiling: PoolCeiling | None
 ) -> Decision:
-    """Decide, and remember for the next time."""
+    """Decide, once per reading of Redis unless what is asked for changed, and remember for the next time.
+
+    Passes come with every event of a pod; deciding in each would count the same traffic again and again.
+    """
     readings, pods = context.readings, context.store.pods_of(key)
     stats = readings.of(key)
     # Passes between two readings of Redis see the moment of the first: arrivals are known up to then.
@@ -81,6 +84,7 @@ def size_pool(
         concurrency=state.spec.agent.concurrency,
         service_s=state.service_s,
         startup_s=state.startup_s,
+        now_s=now_s,
         budget_ceiling=ceiling.agents if ceiling else None,
     )
     state.service_s = load.service_s
@@ -91,8 +95,11 @@ def size_pool(
         fallback_after_s=duration_s(state.spec.spot.fallback_after),
         now_s=context.clock(),
     )
+    grounds = (readings.number, state.generation, load.budget_ceiling, state.spot.limit)
+    if state.decided is not None and state.decided[0] == grounds:
+        return state.decided[1]
     decision = decide(state.policy, load, scaling, now_s=now_s, spot_limit=state.spot.limit)
-    state.scaling = decision.state
+    state.scaling, state.decided = decision.state, (grounds, decision)
     if decision.desired != scaling.desired:
         state.changed_by = decision
     return decision

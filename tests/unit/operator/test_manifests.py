@@ -134,6 +134,21 @@ def test_an_agent_of_the_users_own_reaches_the_runtime_beside_it():
     }
 
 
+QUEUE = {"agent": {"image": "mine:1"}, "scaling": {"queue": {"stream": "jobs", "group": "agents"}}}
+
+
+def test_an_agent_of_the_users_own_finds_the_queue_and_is_a_consumer_named_like_its_pod():
+    env = env_of(container("agent", **QUEUE))
+    assert env["AGENTPOOL_QUEUE_STREAM"]["value"] == "agentpool:{team}:queue:jobs"
+    assert env["AGENTPOOL_QUEUE_GROUP"]["value"] == "agents"
+    assert env["AGENTPOOL_QUEUE_CONSUMER"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    assert env["AGENTPOOL_QUEUE_REDIS_URL"]["valueFrom"]["secretKeyRef"]["key"] == "url"
+
+
+def test_an_agent_without_a_queue_is_given_no_way_to_redis():
+    assert not [name for name in env_of(container("agent", agent={"image": "mine:1"})) if "REDIS" in name]
+
+
 def test_the_users_environment_wins_over_ours():
     own = [{"name": "OPENAI_API_KEY", "value": "mine"}]
     found = container("agent", agent={"image": "mine:1", "env": own})

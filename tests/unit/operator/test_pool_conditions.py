@@ -5,7 +5,7 @@ import pytest
 
 from agentpool_api.wire import Problem
 from agentpool_operator.decide.budget import PoolCeiling
-from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
+from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, QueueFacts, Trouble
 from agentpool_operator.decide.forecast import Forecast
 from agentpool_operator.decide.policy import Pause, PolicyKind, ScalingPolicy
 from agentpool_operator.decide.pool_conditions import decide_pool_conditions
@@ -233,3 +233,16 @@ def test_a_container_that_does_not_start_is_explained(container, reason, says):
     assert trouble.reason == reason
     assert says in trouble.message
     assert "the kubelet's words" in trouble.message
+
+
+@pytest.mark.parametrize(
+    ("queue", "expected"),
+    [
+        (None, ("Unknown", "QueueAwaited")),
+        (QueueFacts(key="k", lag=1, pending=0), ("True", "QueueRead")),
+        (QueueFacts(key="k", trouble=Trouble(reason="NotAStream", message="m")), ("False", "NotAStream")),
+    ],
+)
+def test_a_queue_says_whether_it_is_counted(queue, expected):
+    assert verdict("QueueAvailable", facts(queue_named=True, queue=queue)) == expected
+    assert "QueueAvailable" not in conditions(facts(queue=queue))
