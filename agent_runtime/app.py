@@ -35,6 +35,7 @@ class App(Parts):
     def __init__(self, settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> None:
         super().__init__(settings, process, environ)
         self._background: list[asyncio.Task[None]] = []
+        self._left_s: float | None = None
 
     async def start(self) -> None:
         """Begin to serve. Raises RuntimeSetupError when the port is taken."""
@@ -67,16 +68,24 @@ class App(Parts):
         if self.cache is not None:
             self.cache.memory.adapt(self.guard.used, self.guard.limit_bytes)
 
+    def leave(self) -> None:
+        """Serve on, but be not ready: the pod leaves, and an agent beside us finishes its work with our help."""
+        if self._left_s is None:
+            self._left_s = clock()
+            self.state.draining = True
+            log(logging.INFO, "leaving", unfinished=self.service.active)
+
     async def drain(self) -> None:
         """Finish what was begun, settle it and leave, within the drain's time."""
         began_s = clock()
-        deadline_s = began_s + self.process.drain_timeout_s
+        time_s = self._drain_time_s(began_s)
+        deadline_s = began_s + time_s
         self.state.draining = True
         await self.pulse.beat()
-        work_ends_s = max(deadline_s - LAST_WORDS_S, began_s + self.process.drain_timeout_s / 2)
-        log(logging.INFO, "draining", unfinished=self.service.active, seconds=self.process.drain_timeout_s)
+        work_ends_s = max(deadline_s - LAST_WORDS_S, began_s + time_s / 2)
+        log(logging.INFO, "draining", unfinished=self.service.active, seconds=round(time_s, 3))
         if self.process.in_cluster:
-            await asyncio.sleep(min(LEAVING_S, self.process.drain_timeout_s / 4))
+            await asyncio.sleep(min(LEAVING_S, time_s / 4))
         self.state.refusing = True
         await self.service.idle(work_ends_s - clock())
         if self.service.active:
@@ -103,17 +112,25 @@ class App(Parts):
             self.link.close()
         log(logging.INFO, "stopped", seconds=round(clock() - began_s, 3))
 
+    def _drain_time_s(self, now_s: float) -> float:
+        """What is left of the drain's time; Kubernetes counts it from the moment the pod was told to go."""
+        whole_s = self.process.drain_timeout_s
+        if self._left_s is None:
+            return whole_s
+        return max(whole_s - (now_s - self._left_s), min(whole_s, 2 * LAST_WORDS_S))
+
     def _run(self, work: Coroutine[None, None, None]) -> None:
         self._background.append(asyncio.get_running_loop().create_task(work))
 
 
 async def run(settings: RuntimeSettings, process: Process) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises RuntimeSetupError."""
+    """Serve until SIGTERM or SIGINT, then drain; SIGUSR1 tells that this is to come. Raises RuntimeSetupError."""
     app = App(settings, process, os.environ)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, app.leave)
     try:
         await app.start()
     except RuntimeSetupError:

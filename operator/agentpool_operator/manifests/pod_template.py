@@ -73,7 +73,8 @@ def _pod_spec(values: PoolValues, capacity_type: str) -> dict[str, Any]:
         **make_placement(values.spec.spot, values.name, capacity_type),
     }
     if agent.image is not None:
-        spec["containers"].append(_agent_container(values, agent.image))
+        spec["initContainers"] = [_beside(runtime) for runtime in spec["containers"]]
+        spec["containers"] = [_agent_container(values, agent.image)]
     if values.service_account_name is not None:
         spec["serviceAccountName"] = values.service_account_name
     if values.runtime.pull_secrets:
@@ -96,6 +97,14 @@ def _runtime_container(values: PoolValues, capacity_type: str) -> dict[str, Any]
         "readinessProbe": _probe("/readyz", period_s=1, failures=3),
         "volumeMounts": _runtime_mounts(values),
     }
+
+
+def _beside(runtime: dict[str, Any]) -> dict[str, Any]:
+    """The runtime as a sidecar container (KEP-753): it serves before the user's agent starts and until it has ended,
+    so an agent that leaves can finish its work. When the pod is told to go, the hook takes the runtime out of service
+    for everybody else; its own SIGTERM comes when the agent has ended."""
+    leave = {"preStop": {"exec": {"command": ["/bin/sh", "-c", "kill -USR1 1"]}}}
+    return runtime | {"restartPolicy": "Always", "lifecycle": leave}
 
 
 def _runtime_env(values: PoolValues, capacity_type: str) -> list[dict[str, Any]]:

@@ -188,6 +188,22 @@ async def test_in_a_pod_requests_that_still_come_after_sigterm_are_answered(
     assert redis_server.command("HLEN", keys.heartbeats("default", "local")) == 0
 
 
+async def test_sigusr1_takes_it_out_of_service_and_it_serves_an_agent_beside_it_until_sigterm(
+    process: Process, upstream: Upstream
+) -> None:
+    in_pod = {"POD_NAME": "p-1", "AGENTPOOL_POOL": "local", "AGENTPOOL_HOST": "127.0.0.1"}
+    await process.start(settings_for(upstream.url), AGENTPOOL_DRAIN_TIMEOUT_S="60", **in_pod)
+    async with aiohttp.ClientSession(headers=BEARER) as session:
+        assert process.running is not None
+        process.running.send_signal(signal.SIGUSR1)
+        assert (await process.not_ready(session))["draining"] is True
+        await asyncio.sleep(3)  # longer than requests are taken after SIGTERM
+        async with session.post(process.url, data=body("the agent goes on")) as response:
+            assert (response.status, response.headers["connection"]) == (200, "close")
+    process.terminate()
+    assert (await process.end())[0] == 0
+
+
 async def test_the_drain_ends_in_its_time_and_what_was_streamed_is_charged(
     process: Process, upstream: Upstream, redis_server: RedisServer
 ) -> None:

@@ -20,7 +20,8 @@ def pod_spec(capacity_type="on-demand", **spec):
 
 
 def container(name, **spec):
-    (found,) = [c for c in pod_spec(**spec)["containers"] if c["name"] == name]
+    pod = pod_spec(**spec)
+    (found,) = [c for c in pod.get("initContainers", []) + pod["containers"] if c["name"] == name]
     return found
 
 
@@ -69,10 +70,10 @@ def test_every_container_is_restricted():
     assert spec["securityContext"]["runAsUser"] == 65532
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
-    for found in spec["containers"]:
+    for found in spec["initContainers"] + spec["containers"]:
         assert found["securityContext"]["allowPrivilegeEscalation"] is False
         assert found["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert spec["initContainers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_the_runtime_knows_who_and_where_it_is():
@@ -135,6 +136,15 @@ def test_an_agent_of_the_users_own_reaches_the_runtime_beside_it():
 
 
 QUEUE = {"agent": {"image": "mine:1"}, "scaling": {"queue": {"stream": "jobs", "group": "agents"}}}
+
+
+def test_the_runtime_outlives_an_agent_of_the_users_own():
+    spec = pod_spec(agent={"image": "mine:1"})
+    assert [c["name"] for c in spec["containers"]] == ["agent"]
+    (runtime,) = spec["initContainers"]
+    assert (runtime["name"], runtime["restartPolicy"]) == ("agent-runtime", "Always")
+    assert runtime["lifecycle"]["preStop"]["exec"]["command"][-1] == "kill -USR1 1"
+    assert "initContainers" not in pod_spec()
 
 
 def test_an_agent_of_the_users_own_finds_the_queue_and_is_a_consumer_named_like_its_pod():
