@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_runtime.cache.broadcast import Broadcast
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.purges import Purges
@@ -34,18 +35,26 @@ ENCODER_DIR = "/opt/agentpool/encoder"
 
 
 def make_cache(
-    settings: RuntimeSettings, process: Process, link: RedisLink | None, unix_time: Callable[[], float]
+    settings: RuntimeSettings,
+    process: Process,
+    link: RedisLink | None,
+    unix_time: Callable[[], float],
+    clock: Callable[[], float],
 ) -> ResponseCache | None:
     """The exact cache with the tiers that are wanted; None when it is switched off."""
     cache = settings.cache
     if not cache.enabled:
         return None
     keep_s = duration_s(cache.keep_stale)
-    shared = SharedTier(link, process.namespace, process.pool, keep_s) if link is not None and cache.shared else None
+    shared: SharedTier | None = None
+    broadcast: Broadcast | None = None
+    if link is not None and cache.shared:
+        shared = SharedTier(link, process.namespace, process.pool, keep_s)
+        broadcast = Broadcast(link, process.namespace, process.pool, shared.token, clock)
     memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s, adaptive=cache.adaptive_size)
     disk_bytes = size_bytes(cache.disk_size)
     disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
-    return ResponseCache(memory, shared, duration_s(cache.ttl), disk)
+    return ResponseCache(memory, shared, duration_s(cache.ttl), disk, broadcast)
 
 
 def sheds(cache: ResponseCache | None, paraphrases: Paraphrases | None) -> list[Shed]:

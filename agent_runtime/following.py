@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from agent_runtime.accounting import Accounts
+from agent_runtime.cache.broadcast import RemoteStream
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Flight, Part
 from agent_runtime.errors import ApiError
@@ -35,6 +36,52 @@ class Following:
         self._book(request, entry)
         told = Told(model=entry.model, cache="coalesced", cost_nanousd=0, saved_nanousd=entry.cost_nanousd)
         return Reply(told, body=body)
+
+    async def follow_remote(
+        self, request: Request, flight: Flight, remote: RemoteStream, on_end: Callable[[], None]
+    ) -> Reply | None:
+        """Pass on the stream another agent makes, also to those who follow ``flight`` here.
+
+        None while nothing has come of it, also when it broke before. ``on_end`` is called when it has ended.
+        """
+        if not await remote.has_begun():
+            return None
+        parts = remote.parts()
+        try:
+            first = await anext(parts)
+        except (ApiError, StopAsyncIteration):
+            return None
+        told = Told(model=request.model, cache="coalesced", overhead_s=0.0)
+        return Reply(told, frames=self._relay(request, flight, remote, first, parts, on_end))
+
+    async def _relay(
+        self,
+        request: Request,
+        flight: Flight,
+        remote: RemoteStream,
+        first: Part,
+        parts: AsyncIterator[Part],
+        on_end: Callable[[], None],
+    ) -> AsyncIterator[bytes]:
+        part: Part | None = first
+        failure: ApiError | None = ApiError(502, "upstream_disconnected", "the shared stream was ended; try again")
+        try:
+            while part is not None:
+                flight.push(*part)
+                out = with_usage(part[0], part[1] if request.include_usage else b"")
+                if out:
+                    yield out
+                part = await anext(parts, None)
+            failure = None
+        except ApiError as error:
+            failure = error
+        finally:
+            flight.finish(remote.entry) if failure is None else flight.fail(failure)
+            on_end()
+        if failure is not None:
+            yield data_frame(failure.payload())
+        elif remote.entry is not None:
+            self._book(request, remote.entry)
 
     async def _frames(
         self, request: Request, flight: Flight, first: Part | None, parts: AsyncIterator[Part]

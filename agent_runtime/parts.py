@@ -61,7 +61,7 @@ class Parts:
         self.settlement = self._make_settlement()
         self.budget = BudgetView()
         self.response_times = make_response_times(settings.response_time)
-        self.cache = make_cache(settings, process, self.link, unix_time)
+        self.cache = make_cache(settings, process, self.link, unix_time, clock)
         self.paraphrases = make_paraphrases(settings, process, self.cache, self.instruments, environ, unix_time)
         self.guard = self._make_guard()
         self.endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
@@ -173,7 +173,10 @@ class Parts:
         """What hears the announcements of the pool's other agents; None when there is nothing to hear."""
         if self.link is None or self.cache is None:
             return None
-        return Listener(self.link, {part.key: part.heard for part in (self.purger, self.forgetting)})
+        heard = {self.purger.key: self.purger.heard, self.forgetting.key: self.forgetting.heard}
+        if self.cache.broadcast is not None:
+            heard[self.cache.broadcast.key] = self.cache.broadcast.heard
+        return Listener(self.link, heard)
 
     def _make_state(self) -> State:
         return State(

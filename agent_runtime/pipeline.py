@@ -5,19 +5,17 @@ It speaks no HTTP towards the caller: it gives a body or frames, and what is to 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
-from agent_runtime.cache.flights import Caller, Flight
+from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.responses import Found, Lookup, ResponseCache
-from agent_runtime.cache.shared import Turn
 from agent_runtime.calls import Calls, Work
 from agent_runtime.errors import ApiError
 from agent_runtime.following import Following
 from agent_runtime.forms import Reply, in_form, ready_reply
+from agent_runtime.leading import Leading, refuse_if_only_cached
 from agent_runtime.models.endpoints import Endpoint
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.paraphrases import Paraphrases
@@ -27,12 +25,6 @@ from agent_runtime.shortening import Shortening
 from agent_runtime.sizing import Sizing
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
-
-FOLLOW_EVERY_S = 0.02
-"""How often an agent looks whether another one has finished the same answer."""
-
-LONGEST_FOLLOWING_S = 60.0
-"""After that an agent makes the answer itself."""
 
 STALE_IF_ERROR = frozenset({500, 502, 503, 504})
 """Errors a stale answer may stand in for (RFC 5861 section 4)."""
@@ -64,7 +56,6 @@ class Pipeline:
         self._instruments = instruments
         self._clock = clock
         self._unix_time = unix_time
-        self._following = Following(accounts, instruments)
         self._calls = Calls(
             upstream=upstream,
             cache=cache,
@@ -73,12 +64,22 @@ class Pipeline:
             instruments=instruments,
             clock=clock,
             unix_time=unix_time,
-            on_end=self._end,
+            on_end=lambda work: self._leading.end(cache, work),
             paraphrases=paraphrases,
             shortening=shortening,
         )
         self.revalidations = Revalidations()
-        self._flights: dict[tuple[str, bool], Flight] = {}
+        self._leading = Leading(
+            calls=self._calls,
+            following=Following(accounts, instruments),
+            paraphrases=paraphrases,
+            clock=clock,
+            unix_time=unix_time,
+            hit=self._hit,
+            revalidate=self._revalidate,
+        )
+        if cache is not None and cache.broadcast is not None:
+            cache.broadcast.stream_of = self._leading.stream_of
         self.cache_hits_total = 0
 
     async def answer(self, request: Request, caller: Caller) -> Reply:
@@ -95,7 +96,7 @@ class Pipeline:
         key = self._key_of(request, endpoint)
         cache = self._cache
         if key is None or cache is None:
-            self._refuse_if_only_cached(request)
+            refuse_if_only_cached(request)
             return await self._calls.call(Work(request, endpoint, None, None), "bypass")
         control = request.control
         if control.may_read:
@@ -103,10 +104,10 @@ class Pipeline:
             found = cache.lookup(ask, self._unix_time())
             if found is not None and (body := in_form(request, found.entry)) is not None:
                 if found.stale:
-                    self._revalidate(cache, request, endpoint, key)
+                    self._revalidate(cache, Work(request, endpoint, key, None), key)
                 return self._hit(request, found, body)
         try:
-            return await self._make(cache, request, endpoint, key, caller)
+            return await self._leading.make(cache, Work(request, endpoint, key, None), key, caller)
         except ApiError as error:
             if not control.may_read or control.stale_if_error_s <= 0 or error.status not in STALE_IF_ERROR:
                 raise
@@ -117,18 +118,11 @@ class Pipeline:
                 raise
             return self._hit(request, found, body)
 
-    async def _make(
-        self, cache: ResponseCache, request: Request, endpoint: Endpoint, key: str, caller: Caller
-    ) -> Reply:
-        """Share a call in flight, or make one."""
-        flight = self._flights.get((key, request.stream)) if request.control.may_read else None
-        if flight is not None and flight.open:
-            return await self._following.follow(request, flight)
-        flight = Flight()
-        return await self._lead(cache, Work(request, endpoint, key, flight), key, flight, caller)
+    def _revalidate(self, cache: ResponseCache, work: Work, key: str) -> None:
+        def make(request: Request) -> Awaitable[Reply]:
+            return self._leading.make(cache, Work(request, work.endpoint, key, None), key, Caller())
 
-    def _revalidate(self, cache: ResponseCache, request: Request, endpoint: Endpoint, key: str) -> None:
-        self.revalidations.start(key, request, lambda again: self._make(cache, again, endpoint, key, Caller()))
+        self.revalidations.start(key, work.request, make)
 
     async def stop(self) -> None:
         """End what runs for no caller."""
@@ -161,15 +155,6 @@ class Pipeline:
             return None
         return cache_key(request.tenant.encode() + b"\n" + endpoint.scope, request.fields)
 
-    def _refuse_if_only_cached(self, request: Request) -> None:
-        if request.control.only_if_cached:
-            raise ApiError(
-                504,
-                "not_cached",
-                "only-if-cached was asked for and no fresh answer is stored; repeat without it to ask the model",
-                should_retry=False,
-            )
-
     # --- answers that are there already ---
 
     def _hit(self, request: Request, found: Found, body: bytes) -> Reply:
@@ -191,60 +176,3 @@ class Pipeline:
                 overhead_s=self._clock() - request.started_s,
             ),
         )
-
-    # --- answers that must be made ---
-
-    async def _lead(self, cache: ResponseCache, work: Work, key: str, flight: Flight, caller: Caller) -> Reply:
-        """Make the answer, for this caller and for those who come while it is made."""
-        request = work.request
-        if request.control.may_read and not request.control.only_if_cached:
-            self._flights[(key, request.stream)] = flight
-            flight.led_by(caller)
-        try:
-            if request.control.may_read:
-                found = await self._find(cache, work, key)
-                if found is not None and found.stale:
-                    self._revalidate(cache, request, work.endpoint, key)
-                if found is None and self._paraphrases is not None:
-                    found, work.asked = await self._paraphrases.find(request, work.endpoint.scope)
-                if found is not None and (body := in_form(request, found.entry)) is not None:
-                    flight.push(body, b"") if request.stream else None
-                    flight.finish(found.entry)
-                    return self._hit(request, found, body)
-            self._refuse_if_only_cached(request)
-            reply = await self._calls.call(work, "miss")
-        except ApiError as error:
-            flight.fail(error)
-            raise
-        except BaseException:
-            flight.fail(ApiError(502, "upstream_disconnected", "the shared call was ended; try again"))
-            raise
-        finally:
-            if not request.stream or flight.entry is not None or flight.error is not None:
-                self._end(work)
-        return reply
-
-    async def _find(self, cache: ResponseCache, work: Work, key: str) -> Found | None:
-        """An answer from the slower tiers, also one that another agent is just making; None: it has to be made here."""
-        request, control = work.request, work.request.control
-        ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
-        if control.only_if_cached:
-            return await cache.lookup_shared(ask, self._unix_time())
-        give_up_s = self._clock() + LONGEST_FOLLOWING_S
-        followed = False
-        while True:
-            found, turn = await cache.claim(ask, self._unix_time())
-            work.leased = turn is Turn.MINE
-            if turn is not Turn.TAKEN or self._clock() > give_up_s:
-                return replace(found, tier="coalesced") if found is not None and followed else found
-            followed = True
-            await asyncio.sleep(FOLLOW_EVERY_S)
-
-    def _end(self, work: Work) -> None:
-        """Nobody joins the call any more; another agent may make the answer, if this one did not store it."""
-        name = (work.key or "", work.request.stream)
-        if work.flight is not None and self._flights.get(name) is work.flight:
-            del self._flights[name]
-        if work.leased and work.key is not None and self._cache is not None:
-            work.leased = False
-            self._cache.release(work.key)

@@ -113,6 +113,20 @@ class RedisLink:
         for field, value in values.items():
             await self._call(self._background, "PUBLISH", key, f"{field} {value}")
 
+    async def publish(self, channel: str, message: str) -> None:
+        """PUBLISH. Raises RedisUnavailable."""
+        await self._call(self._background, "PUBLISH", channel, message)
+
+    async def append(self, key: str, item: bytes, life_ms: int) -> None:
+        """RPUSH to a list that lives for so long after it. Raises RedisUnavailable."""
+        await self._call(self._background, "RPUSH", key, item)
+        await self._call(self._background, "PEXPIRE", key, life_ms)
+
+    async def list_from(self, key: str, position: int) -> list[bytes]:
+        """LRANGE to the end. Raises RedisUnavailable."""
+        items: list[bytes] = await self._call(self._background, "LRANGE", key, position, -1)
+        return items
+
     async def listen(self, channels: Mapping[str, Callable[[bytes], None]]) -> Wire:
         """A connection that brings the channels' messages until it breaks. Raises RedisUnavailable."""
 

@@ -77,6 +77,16 @@ def flight(namespace: str, pool: str, digest: str) -> str:
     return f"{PREFIX}:{{{namespace}}}:flight:{pool}:{digest}"
 
 
+def frames(namespace: str, pool: str, digest: str, turn: str) -> str:
+    """List: the frames of a stream that one agent makes and others wait for; lives only while it is wanted."""
+    return f"{PREFIX}:{{{namespace}}}:frames:{pool}:{digest}:{turn}"
+
+
+def wanted(namespace: str, pool: str, token: str) -> str:
+    """Channel: which of the streams that this agent makes others wait for, as ``<turn> <digest>``."""
+    return f"{PREFIX}:{{{namespace}}}:wanted:{pool}:{token}"
+
+
 def forgets(namespace: str, pool: str) -> str:
     """Hash, and channel that announces its changes: id → statement (JSON) near which every agent drops its answers."""
     return f"{PREFIX}:{{{namespace}}}:forgets:{pool}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from agent_runtime.cache.broadcast import Broadcast
 from agent_runtime.cache.control import CacheControl
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.entry import Entry
@@ -42,12 +43,18 @@ class ResponseCache:
     """The tiers of the response cache, fastest first."""
 
     def __init__(
-        self, memory: MemoryTier, shared: SharedTier | None, ttl_s: float, disk: DiskTier | None = None
+        self,
+        memory: MemoryTier,
+        shared: SharedTier | None,
+        ttl_s: float,
+        disk: DiskTier | None = None,
+        broadcast: Broadcast | None = None,
     ) -> None:
         self.disk = disk
         self.memory = memory
         self.shared = shared
         self.ttl_s = ttl_s
+        self.broadcast = broadcast
         self.purges = Purges()
         self.tell_others: Callable[[Sequence[str]], Awaitable[None]] | None = None
         """Lets the pool's other agents know which answers were dropped. Raises ApiError."""
@@ -74,21 +81,21 @@ class ResponseCache:
         entry = await self.disk.get(ask.key) if self.disk is not None else None
         return self._accepted(entry, "l3", ask, now_s) if entry is not None else None
 
-    async def claim(self, ask: Lookup, now_s: float) -> tuple[Found | None, Turn]:
-        """An answer as from ``lookup_shared``; without one, whose turn it is to make it."""
+    async def claim(self, ask: Lookup, now_s: float) -> tuple[Found | None, Turn, str]:
+        """An answer as from ``lookup_shared``; without one, whose turn it is to make it, and the turn's name."""
         if self.shared is None:
-            return await self.lookup_shared(ask, now_s), Turn.ALONE
-        entry, turn = await self.shared.claim(ask.key)
+            return await self.lookup_shared(ask, now_s), Turn.ALONE, ""
+        entry, turn, name = await self.shared.claim(ask.key)
         if turn is Turn.TAKEN:
-            return None, turn
+            return None, turn, name
         found = self._accepted(entry, "l2", ask, now_s) if entry is not None else await self._from_disk(ask, now_s)
         if found is not None:
             self.memory.put(ask.key, found.entry, now_s)
             if turn is Turn.MINE:  # it was on the disk: the others find it in Redis now
                 self.shared.put(ask.key, found.entry)
                 self.release(ask.key)
-            return found, Turn.ALONE
-        return None, turn
+            return found, Turn.ALONE, ""
+        return None, turn, name
 
     def release(self, key: str) -> None:
         """Let other agents make this answer; after what was stored of it."""

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
+from itertools import count
 
 from agent_runtime.cache.entry import Entry, pack, unpack
 from agent_runtime.redis_link import RedisLink
@@ -36,7 +37,7 @@ CLAIM = """
 local kept = redis.call('GET', KEYS[1])
 if kept then return kept end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-return 0
+return {redis.call('GET', KEYS[2])}
 """
 CLAIM_SHA = hashlib.sha1(CLAIM.encode(), usedforsecurity=False).hexdigest()
 
@@ -65,9 +66,11 @@ class SharedTier:
         self._pool = pool
         self._pending: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._pending_bytes = 0
-        self._releases: list[str] = []
-        self._leases: set[str] = set()
-        self._token = secrets.token_hex(8)
+        self._releases: list[tuple[str, str]] = []
+        self._leases: dict[str, str] = {}
+        self.token = secrets.token_hex(8)
+        """Names this agent in its turns, ``<token>.<number>``."""
+        self._turns = count()
         self._wake = asyncio.Event()
         self.dropped_total = 0
 
@@ -81,33 +84,33 @@ class SharedTier:
             return None
         return unpack(packed) if packed is not None else None
 
-    async def claim(self, key: str) -> tuple[Entry | None, Turn]:
-        """The stored answer, or whose turn it is to make it."""
+    async def claim(self, key: str) -> tuple[Entry | None, Turn, str]:
+        """The stored answer, or whose turn it is to make it; a taken turn with its name."""
         if not self._link.available:
-            return None, Turn.ALONE
+            return None, Turn.ALONE, ""
+        turn = f"{self.token}.{next(self._turns)}"
         names = [keys.response(self._namespace, self._pool, key), keys.flight(self._namespace, self._pool, key)]
         try:
-            reply = await self._link.run(CLAIM, CLAIM_SHA, names, [self._token, LEASE_MS], request=True)
+            reply = await self._link.run(CLAIM, CLAIM_SHA, names, [turn, LEASE_MS], request=True)
         except RedisUnavailable:
-            return None, Turn.ALONE
+            return None, Turn.ALONE, ""
         if isinstance(reply, bytes):
-            return unpack(reply), Turn.ALONE
-        if reply == 0:
-            return None, Turn.TAKEN
-        self._leases.add(key)
-        return None, Turn.MINE
+            return unpack(reply), Turn.ALONE, ""
+        if isinstance(reply, list):
+            return None, Turn.TAKEN, reply[0].decode()
+        self._leases[key] = turn
+        return None, Turn.MINE, turn
 
     def release(self, key: str) -> None:
         """Give the turn back soon, after what is stored of the answer."""
-        self._leases.discard(key)
-        self._releases.append(key)
+        self._releases.append((key, self._leases.pop(key, "")))
         self._wake.set()
 
     async def renew_forever(self) -> None:
         """Keep the turns of answers that are still being made until cancelled."""
         while True:
             await asyncio.sleep(RENEW_S)
-            names = [keys.flight(self._namespace, self._pool, key) for key in self._leases]
+            names = [keys.flight(self._namespace, self._pool, key) for key in list(self._leases)]
             if names:
                 with suppress(RedisUnavailable):
                     await self._link.prolong(names, LEASE_MS)
@@ -148,10 +151,10 @@ class SharedTier:
         """Send what waits, in batches."""
         releases, self._releases = self._releases, []
         await self._flush_answers(now_s)
-        for key in releases:
+        for key, turn in releases:
             with suppress(RedisUnavailable):
                 name = keys.flight(self._namespace, self._pool, key)
-                await self._link.run(RELEASE, RELEASE_SHA, [name], [self._token])
+                await self._link.run(RELEASE, RELEASE_SHA, [name], [turn])
 
     async def _flush_answers(self, now_s: float) -> None:
         while self._pending:

@@ -188,7 +188,7 @@ async def test_a_shared_call_outlives_the_caller_who_began_it(
     upstream.script = slow
     first = asyncio.create_task(outcome(runtime.chat(stream=stream)))
     await until(lambda: bool(upstream.calls))
-    (flight,) = runtime.app.pipeline._flights.values()
+    (flight,) = runtime.app.pipeline._leading._flights.values()
     second = asyncio.create_task(outcome(runtime.chat(stream=stream)))
     await until(lambda: flight._followers == 1)
     first.cancel()
