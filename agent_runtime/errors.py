@@ -17,7 +17,7 @@ class ApiError(Exception):
 
     ``retry_after_s`` becomes Retry-After (whole seconds, rounded up). ``should_retry`` becomes ``x-should-retry``,
     which the OpenAI SDKs obey before their own rules: False where the runtime has already repeated the call. ``body``
-    is an error object of the endpoint, passed on unchanged.
+    is an error object of the endpoint, passed on unchanged. ``allow`` are the methods a 405 names.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class ApiError(Exception):
         should_retry: bool | None = None,
         close: bool = False,
         body: bytes | None = None,
+        allow: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -43,6 +44,7 @@ class ApiError(Exception):
         self.should_retry = should_retry
         self.close = close
         self.body = body
+        self.allow = allow
 
     def payload(self) -> bytes:
         """The OpenAI error object as JSON."""
@@ -62,6 +64,7 @@ class ApiError(Exception):
             should_retry=self.should_retry,
             close=self.close,
             body=self.body,
+            allow=self.allow,
         )
 
 

@@ -97,7 +97,8 @@ def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
 
 def _check_response(fields: Mapping[str, Any]) -> None:
     """Refuse what would lose its bill, or reach what another caller stored under the pool's account."""
-    if fields.get("background"):
+    background = fields.get("background")
+    if background is not None and background is not False:
         raise _bad(
             "background responses end unseen, so nobody could count them: leave it out", "not_supported", "background"
         )

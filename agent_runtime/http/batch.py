@@ -61,15 +61,16 @@ def _item(at: int, request: object, urls: Collection[str]) -> Item:
     if not isinstance(request, dict) or not isinstance(request.get("body"), dict):
         raise _bad(f"requests[{at}] must be an object with body, the request as it would be sent alone")
     custom_id = request.get("custom_id", str(at))
-    if not isinstance(custom_id, str):
-        raise _bad(f"requests[{at}].custom_id must be a text")
-    body, url = request["body"], request.get("url", "/v1/chat/completions")
+    url = request.get("url", "/v1/chat/completions")
+    if not isinstance(custom_id, str) or not isinstance(url, str):
+        raise _bad(f"requests[{at}].custom_id and url must be texts")
+    body = request["body"]
     problem = ""
     if url not in urls:
         problem = f"url must be one of {', '.join(urls)}"
     elif body.get("stream"):
         problem = "an answer in a batch cannot be streamed: leave stream out"
-    return Item(custom_id, str(url), str(body.get("model")), orjson.dumps(body), problem)
+    return Item(custom_id, url, str(body.get("model")), orjson.dumps(body), problem)
 
 
 async def answer_batch(app: App, scope: Scope, items: list[Item]) -> bytes:

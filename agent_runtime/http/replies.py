@@ -29,6 +29,8 @@ def error_headers(error: ApiError) -> Headers:
         headers.append((b"retry-after", b"%d" % max(math.ceil(error.retry_after_s), 0)))
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    if error.allow is not None:
+        headers.append((b"allow", error.allow.encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.close:

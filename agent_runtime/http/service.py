@@ -22,10 +22,11 @@ from agent_runtime.http.pages import Pages
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.reading import Reader, leaving
 from agent_runtime.http.replies import CLOSE, JSON, NO_STORE, Headers, Send, send_body, send_error, send_reply
+from agent_runtime.http.routes import FORGET, OPERATIONS, PURGE, Route, find_route
 from agent_runtime.http.tracing import end_trace, traced
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.pool_stats import PoolStats
-from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
+from agent_runtime.requests import EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
 from agent_runtime.secrets import Secrets
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
@@ -35,11 +36,6 @@ from agent_runtime.telemetry.tracing import Tracer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-FORGET = "/v1/cache/forget"
-PURGE = "/v1/cache/purge"
-BATCH = "/v1/batch"
-OPERATIONS = {"/v1/chat/completions": CHAT, "/v1/embeddings": EMBEDDINGS, "/v1/responses": RESPONSES}
 
 
 class Service:
@@ -85,7 +81,6 @@ class Service:
             tenant=self._reader.tenant,
             models=self._models,
             started_s=started_s,
-            post_only=(*OPERATIONS, BATCH, FORGET, PURGE),
         )
         self.active = 0
         """Requests of the API that have no complete answer yet."""
@@ -100,24 +95,32 @@ class Service:
                     await self._nothing_left.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        operation = OPERATIONS.get(scope["path"])
-        if scope["path"] == FORGET and scope["method"] == "POST":
+        try:
+            route = find_route(scope["path"], scope["method"])
+        except ApiError as error:
+            await send_error(send, error, [])
+            return
+        if route.method == "GET":
+            await self._pages.serve(route, scope, send)
+        elif route.path == FORGET:
             await self._forget(scope, receive, send)
-        elif scope["path"] == PURGE and scope["method"] == "POST":
+        elif route.path == PURGE:
             await self._purge(scope, receive, send)
-        elif (operation is not None or scope["path"] == BATCH) and scope["method"] == "POST":
-            self.active += 1
-            try:
-                if operation is None:
-                    await self._batch(scope, receive, send)
-                else:
-                    await self._operate(operation, scope, receive, send)
-            finally:
-                self.active -= 1
-                if self.active == 0:
-                    self._nothing_left.set()
         else:
-            await self._pages.serve(scope, send)
+            await self._work(route, scope, receive, send)
+
+    async def _work(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do what a drain waits for."""
+        self.active += 1
+        try:
+            if route.operation:
+                await self._operate(route.operation, scope, receive, send)
+            else:
+                await self._batch(scope, receive, send)
+        finally:
+            self.active -= 1
+            if self.active == 0:
+                self._nothing_left.set()
 
     # --- calls of models ---
 
