@@ -46,7 +46,7 @@ class App(Parts):
         await self.server.start()
         self._run(self.pulse.beat_forever(self._tick))
         self._run(self.guard.watch_forever(clock))
-        self._run(self.reach.try_all())
+        self._run(self.reach.run())
         self._run(self.stats.write_forever())
         if self.settlement is not None:
             self._run(self.settlement.settle_forever())
@@ -67,6 +67,7 @@ class App(Parts):
         self.server.tick()
         if self.cache is not None:
             self.cache.memory.adapt(self.guard.used, self.guard.limit_bytes)
+        self.trust.reload()
 
     def leave(self) -> None:
         """Serve on, but be not ready: the pod leaves, and an agent beside us finishes its work with our help."""

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
+from agent_runtime.asking import Asking
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Flight
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.errors import ApiError
 from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.models.answers import NotJson, read_answer
-from agent_runtime.models.endpoints import Endpoint, rewrite
+from agent_runtime.models.endpoints import Endpoint, Route
+from agent_runtime.models.exchange import Answer
 from agent_runtime.models.responses import reader_of
 from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_usage
-from agent_runtime.models.upstream import Answer, Upstream
 from agent_runtime.paraphrases import Asked, Paraphrases
 from agent_runtime.requests import CHAT, EMBEDDINGS, Request, Told
 from agent_runtime.shortening import Shortened, Shortening
@@ -30,19 +31,19 @@ class Work:
     __slots__ = (
         "asked",
         "began_s",
-        "endpoint",
         "flight",
         "key",
         "leased",
         "request",
+        "route",
         "shortened",
         "upstream_s",
         "waited_s",
     )
 
-    def __init__(self, request: Request, endpoint: Endpoint, key: str | None, flight: Flight | None) -> None:
+    def __init__(self, request: Request, route: Route, key: str | None, flight: Flight | None) -> None:
         self.request = request
-        self.endpoint = endpoint
+        self.route = route
         self.key = key
         self.flight = flight
         self.leased = False
@@ -59,7 +60,7 @@ class Calls:
     def __init__(
         self,
         *,
-        upstream: Upstream,
+        asking: Asking,
         cache: ResponseCache | None,
         slots: Slots,
         accounts: Accounts,
@@ -70,7 +71,7 @@ class Calls:
         paraphrases: Paraphrases | None = None,
         shortening: Shortening | None = None,
     ) -> None:
-        self._upstream = upstream
+        self._asking = asking
         self._cache = cache
         self._slots = slots
         self._accounts = accounts
@@ -94,10 +95,9 @@ class Calls:
         try:
             if self._shortening is not None and request.operation == CHAT:
                 work.shortened = await self._shortening.shorten(request.model, request.fields)
-            body = self._body_for(work)
             sent = True
             called_s = self._clock()
-            answer = await self._upstream.call(work.endpoint, body, _headers(work))
+            answer = await self._asking.ask(request, work.route, work.shortened, _headers(work))
             work.upstream_s = self._clock() - called_s
             self._instruments.cache_result(cache)
             self._instruments.queue_wait.observe(work.waited_s)
@@ -117,17 +117,6 @@ class Calls:
             if not streaming:
                 self._slots.release(self._clock() - work.began_s)
 
-    def _body_for(self, work: Work) -> bytes:
-        """What the endpoint gets: the caller's bytes, with the endpoint's name of the model and the wish for usage."""
-        request, changes = work.request, dict[str, object]()
-        if work.endpoint.upstream_model != request.model:
-            changes["model"] = work.endpoint.upstream_model
-        if request.stream and not request.include_usage:
-            changes["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
-        if work.shortened is not None and work.shortened.messages is not None:
-            changes["messages"] = work.shortened.messages
-        return rewrite(request.body, changes)
-
     def _purged(self, work: Work) -> bool:
         """Was the cache purged while this answer was made? Then it may be what the purge was about."""
         request, key = work.request, work.key or ""
@@ -145,18 +134,18 @@ class Calls:
         request = work.request
         answer.close()
         if answer.streamed:
-            raise _invalid(work.endpoint, "a stream where JSON was asked for")
+            raise _invalid(answer.endpoint, "a stream where JSON was asked for")
         try:
             usage, finished = read_answer(answer.first, request.operation)
         except NotJson:
-            raise _invalid(work.endpoint, "no JSON") from None
+            raise _invalid(answer.endpoint, "no JSON") from None
         usage = usage or estimate(request.fields, 0 if request.operation == EMBEDDINGS else len(answer.first))
         entry = self._book(work, told, answer.first, b"", usage, streamed=False, finished=finished)
         if work.flight is not None:
             work.flight.finish(entry)
         body = in_form(request, entry)
         if body is None:
-            raise _invalid(work.endpoint, "JSON that is no chat completion where a stream was asked for")
+            raise _invalid(answer.endpoint, "JSON that is no chat completion where a stream was asked for")
         told.overhead_s = self._overhead_s(work)
         return ready_reply(request, body, told)
 
@@ -176,9 +165,9 @@ class Calls:
                 if out:
                     yield out
                 chunk = await answer.more()
-            failure = None if reader.complete else _incomplete(work.endpoint)
+            failure = None if reader.complete else _incomplete(work.request.model)
         except FrameTooLarge:
-            failure = _incomplete(work.endpoint)
+            failure = _incomplete(work.request.model)
         except ApiError as error:
             failure = error
         finally:
@@ -240,10 +229,10 @@ class Calls:
 
 def _headers(work: Work) -> Mapping[str, str]:
     """What the endpoint gets beside the body: the trace's context."""
-    request, url = work.request, work.endpoint.url
+    request, first = work.request, work.route.endpoints[0]
     if request.trace is None:
         return request.forwarded
-    return request.trace.begin_call(work.endpoint.upstream_model, url.host, url.port)
+    return request.trace.begin_call(first.upstream_model, first.url.host, first.url.port)
 
 
 _LEFT = ApiError(502, "upstream_disconnected", "the shared stream was ended; try again", kind="server_error")
@@ -253,16 +242,16 @@ def _invalid(endpoint: Endpoint, what: str) -> ApiError:
     return ApiError(
         502,
         "upstream_invalid_answer",
-        f"the endpoint of model {endpoint.model} sent {what}: check models[{endpoint.index}].endpoint",
+        f"the endpoint of model {endpoint.model} sent {what}: check {endpoint.url_field}",
         kind="server_error",
         should_retry=False,
     )
 
 
-def _incomplete(endpoint: Endpoint) -> ApiError:
+def _incomplete(model: str) -> ApiError:
     return ApiError(
         502,
         "upstream_incomplete",
-        f"the endpoint of model {endpoint.model} ended its stream before the answer was whole; try again",
+        f"the endpoint of model {model} ended its stream before the answer was whole; try again",
         kind="server_error",
     )

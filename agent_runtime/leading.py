@@ -97,7 +97,7 @@ class Leading:
             if found is not None and found.stale:
                 self._revalidate(cache, work, key)
             if found is None and self._paraphrases is not None:
-                found, work.asked = await self._paraphrases.find(request, work.endpoint.scope)
+                found, work.asked = await self._paraphrases.find(request, work.route.scope)
             if found is not None and (body := in_form(request, found.entry)) is not None:
                 flight.push(body, b"") if request.stream else None
                 flight.finish(found.entry)

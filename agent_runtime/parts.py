@@ -11,6 +11,7 @@ from itertools import count
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.answering import Answering, deadline_of, fallback_of, make_response_times
+from agent_runtime.asking import Asking
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
@@ -26,8 +27,11 @@ from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
 from agent_runtime.memory import MemoryGuard, make_guard
-from agent_runtime.models.endpoints import make_endpoint, operations_of
+from agent_runtime.models.endpoints import make_routes, operations_of
+from agent_runtime.models.hedging import Hedging
+from agent_runtime.models.pool import Pool
 from agent_runtime.models.reach import Reach
+from agent_runtime.models.trust import Trust
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.pool_stats import PoolStats
@@ -57,6 +61,7 @@ class Parts:
         self.process = process
         self.instruments = Instruments()
         self.secrets = _make_secrets(settings, process, environ)
+        self.trust = _make_trust(settings, process)
         self.link = RedisLink(process.redis) if process.redis else None
         self.settlement = self._make_settlement()
         self.budget = BudgetView()
@@ -64,7 +69,8 @@ class Parts:
         self.cache = make_cache(settings, process, self.link, unix_time, clock)
         self.paraphrases = make_paraphrases(settings, process, self.cache, self.instruments, environ, unix_time)
         self.guard = self._make_guard()
-        self.endpoints = [make_endpoint(index, model) for index, model in enumerate(settings.models)]
+        self.routes = make_routes(settings.models, process.field_prefix)
+        self.pool = Pool(settings.connections, self.trust, environ)
         self.upstream = self._make_upstream()
         self.reach = self._make_reach()
         self.slots = self._make_slots()
@@ -93,17 +99,23 @@ class Parts:
 
     def _make_upstream(self) -> Upstream:
         return Upstream(
+            self.routes,
             self.settings.connections,
+            self.pool,
             self.secrets.endpoint_key,
             self.instruments,
-            field_prefix=self.process.field_prefix,
             chance=random.random,  # noqa: TID251
             unix_time=unix_time,
         )
 
     def _make_reach(self) -> Reach:
-        timeout_s = duration_s(self.settings.connections.connect_timeout)
-        return Reach(self.endpoints, field_prefix=self.process.field_prefix, timeout_s=timeout_s)
+        endpoints = [endpoint for route in self.routes for endpoint in route.endpoints]
+        return Reach(endpoints, self.pool, warm=self.settings.connections.warm, idle_s=lambda: self.state.idle_s)
+
+    def _make_asking(self) -> Asking:
+        percent = self.settings.connections.hedge_percent
+        hedging = Hedging(self.upstream, percent, self.instruments) if percent else None
+        return Asking(self.upstream, hedging, self.accounts, self.instruments)
 
     def _make_slots(self) -> Slots:
         limits = self.settings.limits
@@ -122,8 +134,8 @@ class Parts:
     def _make_pipeline(self) -> Pipeline:
         cost_of = self.accounts.cost_of
         return Pipeline(
-            endpoints={(one.kind, one.model): one for endpoint in self.endpoints for one in operations_of(endpoint)},
-            upstream=self.upstream,
+            routes={(one.kind, one.model): one for route in self.routes for one in operations_of(route)},
+            asking=self._make_asking(),
             cache=self.cache,
             slots=self.slots,
             accounts=self.accounts,
@@ -184,6 +196,7 @@ class Parts:
             process=self.process,
             secrets=self.secrets,
             reach=self.reach,
+            trust=self.trust,
             slots=self.slots,
             pipeline=self.pipeline,
             memory=self.cache.memory if self.cache is not None else None,
@@ -249,6 +262,16 @@ def _make_secrets(settings: RuntimeSettings, process: Process, environ: Mapping[
         first = secrets.problems[0]
         raise RuntimeSetupError(f"{first.field}: {first.message}")
     return secrets
+
+
+def _make_trust(settings: RuntimeSettings, process: Process) -> Trust:
+    """As with secrets, outside a cluster a missing bundle stops the start."""
+    own = settings.connections.authorities
+    bundle = process.ca_dir / own.key if own is not None else None
+    trust = Trust(bundle, field=f"{process.field_prefix}connections.authorities")
+    if not process.in_cluster and trust.problems:
+        raise RuntimeSetupError(f"{trust.problems[0].field}: {trust.problems[0].message}")
+    return trust
 
 
 def _model_names(settings: RuntimeSettings) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
+from agent_runtime.asking import Asking
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.responses import Found, Lookup, ResponseCache
@@ -16,8 +17,7 @@ from agent_runtime.errors import ApiError
 from agent_runtime.following import Following
 from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.leading import Leading, refuse_if_only_cached
-from agent_runtime.models.endpoints import Endpoint
-from agent_runtime.models.upstream import Upstream
+from agent_runtime.models.endpoints import Route
 from agent_runtime.paraphrases import Paraphrases
 from agent_runtime.requests import RESPONSES, Request, Told
 from agent_runtime.revalidation import Revalidations
@@ -36,8 +36,8 @@ class Pipeline:
     def __init__(
         self,
         *,
-        endpoints: Mapping[tuple[str, str], Endpoint],
-        upstream: Upstream,
+        routes: Mapping[tuple[str, str], Route],
+        asking: Asking,
         cache: ResponseCache | None,
         slots: Slots,
         accounts: Accounts,
@@ -50,14 +50,14 @@ class Pipeline:
     ) -> None:
         self._sizing = sizing
         self._paraphrases = paraphrases
-        self._endpoints = endpoints
+        self._routes = routes
         self._cache = cache
         self._accounts = accounts
         self._instruments = instruments
         self._clock = clock
         self._unix_time = unix_time
         self._calls = Calls(
-            upstream=upstream,
+            asking=asking,
             cache=cache,
             slots=slots,
             accounts=accounts,
@@ -92,22 +92,22 @@ class Pipeline:
         return reply
 
     async def _answer(self, request: Request, caller: Caller) -> Reply:
-        endpoint = self._endpoint_of(request)
-        key = self._key_of(request, endpoint)
+        route = self._route_of(request)
+        key = self._key_of(request, route)
         cache = self._cache
         if key is None or cache is None:
             refuse_if_only_cached(request)
-            return await self._calls.call(Work(request, endpoint, None, None), "bypass")
+            return await self._calls.call(Work(request, route, None, None), "bypass")
         control = request.control
         if control.may_read:
             ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
             found = cache.lookup(ask, self._unix_time())
             if found is not None and (body := in_form(request, found.entry)) is not None:
                 if found.stale:
-                    self._revalidate(cache, Work(request, endpoint, key, None), key)
+                    self._revalidate(cache, Work(request, route, key, None), key)
                 return self._hit(request, found, body)
         try:
-            return await self._leading.make(cache, Work(request, endpoint, key, None), key, caller)
+            return await self._leading.make(cache, Work(request, route, key, None), key, caller)
         except ApiError as error:
             if not control.may_read or control.stale_if_error_s <= 0 or error.status not in STALE_IF_ERROR:
                 raise
@@ -120,7 +120,7 @@ class Pipeline:
 
     def _revalidate(self, cache: ResponseCache, work: Work, key: str) -> None:
         def make(request: Request) -> Awaitable[Reply]:
-            return self._leading.make(cache, Work(request, work.endpoint, key, None), key, Caller())
+            return self._leading.make(cache, Work(request, work.route, key, None), key, Caller())
 
         self.revalidations.start(key, work.request, make)
 
@@ -134,26 +134,26 @@ class Pipeline:
             raise ApiError(404, "semantic_cache_off", "this pool has no semantic cache: set cache.semantic.enabled")
         return await self._paraphrases.drop_near(tenant, statement, similarity)
 
-    def _endpoint_of(self, request: Request) -> Endpoint:
-        endpoint = self._endpoints.get((request.operation, request.model))
-        if endpoint is None:
-            known = ", ".join(model for operation, model in self._endpoints if operation == request.operation)
+    def _route_of(self, request: Request) -> Route:
+        route = self._routes.get((request.operation, request.model))
+        if route is None:
+            known = ", ".join(model for operation, model in self._routes if operation == request.operation)
             raise ApiError(
                 404,
                 "model_not_found",
                 f"this pool has no {request.operation} model of that name; ask for one of: {known or '(none)'}",
                 param="model",
             )
-        return endpoint
+        return route
 
-    def _key_of(self, request: Request, endpoint: Endpoint) -> str | None:
+    def _key_of(self, request: Request, route: Route) -> str | None:
         """Key of the request in the cache; None when its answer must not be shared."""
         control = request.control
         if self._cache is None or control.no_store or request.operation == RESPONSES:
             return None
         if wants_samples(request.fields) and control.max_age_s is None and not control.only_if_cached:
             return None
-        return cache_key(request.tenant.encode() + b"\n" + endpoint.scope, request.fields)
+        return cache_key(request.tenant.encode() + b"\n" + route.scope, request.fields)
 
     # --- answers that are there already ---
 

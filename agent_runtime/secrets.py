@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agent_runtime.settings import Process
-from agentpool_api.runtime_settings import Model, RuntimeSettings
+from agentpool_api.runtime_settings import RuntimeSettings
+from agentpool_api.upstreams import Model, ModelEndpoint
 from agentpool_api.wire import Problem
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -55,16 +56,19 @@ class Secrets:
             found |= hmac.compare_digest(known, digest)
         return digest[:8].hex() if found and scheme.lower() == b"bearer" else None
 
-    def endpoint_key(self, index: int) -> str | None:
-        """The credential for the endpoint of ``models[index]``; None when it needs none or it is missing."""
-        return self._endpoint_keys[index]
+    def endpoint_key(self, number: int) -> str | None:
+        """The credential for an endpoint, by its place among all endpoints of all models; None when it needs none or
+        it is missing."""
+        return self._endpoint_keys[number]
 
     def reload(self) -> None:
         """Read every Secret again."""
         problems: list[Problem] = []
         self._callers = self._read_callers(problems)
         self._endpoint_keys = tuple(
-            self._read_endpoint_key(index, model, problems) for index, model in enumerate(self._settings.models)
+            self._read_endpoint_key(f"models[{index}]{place}", endpoint, problems)
+            for index, model in enumerate(self._settings.models)
+            for place, endpoint in _places(model)
         )
         self.problems = tuple(problems)
 
@@ -81,23 +85,27 @@ class Secrets:
             problems.append(self._missing("auth.secretName", what + extra))
         return tuple(hashlib.sha256(value.encode()).digest() for value in values)
 
-    def _read_endpoint_key(self, index: int, model: Model, problems: list[Problem]) -> str | None:
-        if ref := model.api_key_secret_ref:
+    def _read_endpoint_key(self, field: str, endpoint: ModelEndpoint, problems: list[Problem]) -> str | None:
+        if ref := endpoint.api_key_secret_ref:
             path = self._process.secrets_dir / ref.name / ref.key
             if value := _value(path):
                 return value
             message = f"key {ref.key} of Secret {ref.name} is missing or empty: create it (read from {path})"
-            problems.append(self._missing(f"models[{index}].apiKeySecretRef", message))
-        elif name := model.api_key_env:
+            problems.append(self._missing(f"{field}.apiKeySecretRef", message))
+        elif name := endpoint.api_key_env:
             if value := self._environ.get(name, "").strip():
                 return value
-            problems.append(
-                self._missing(f"models[{index}].apiKeyEnv", f"the environment has no variable {name}: set it")
-            )
+            problems.append(self._missing(f"{field}.apiKeyEnv", f"the environment has no variable {name}: set it"))
         return None
 
     def _missing(self, field: str, message: str) -> Problem:
         return Problem(reason="SecretMissing", field=self._process.field_prefix + field, message=message)
+
+
+def _places(model: Model) -> Iterator[tuple[str, ModelEndpoint]]:
+    """A model's endpoints, each with what its settings' path has after the model's."""
+    for place, endpoint in enumerate(model.served_by):
+        yield "" if model.endpoints is None else f".endpoints[{place}]", endpoint
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from agent_runtime.connection_rules import check_connections, check_models
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.redis_wire import Address, parse_url
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import CACHE_DIR, SECRETS_DIR, RuntimeSettings
+from agentpool_api.runtime_settings import CA_DIR, CACHE_DIR, SECRETS_DIR, RuntimeSettings
 
 STANDALONE_POOL = "local"
 
@@ -41,6 +41,8 @@ class Process:
     drain_timeout_s: float
     """Longest time from SIGTERM to exit."""
     secrets_dir: Path
+    ca_dir: Path
+    """Where the bundle of ``connections.authorities`` lies."""
     cache_dir: Path
     """Where the disk tier of the cache lives."""
     host: str
@@ -74,6 +76,7 @@ def load_process(environ: Mapping[str, str]) -> Process:
         redis=_redis(environ.get("AGENTPOOL_REDIS_URL")),
         drain_timeout_s=_number(environ, "AGENTPOOL_DRAIN_TIMEOUT_S", 30, lowest=1, highest=86_400),
         secrets_dir=Path(environ.get("AGENTPOOL_SECRETS_DIR", SECRETS_DIR)),
+        ca_dir=Path(environ.get("AGENTPOOL_CA_DIR", CA_DIR)),
         cache_dir=Path(environ.get("AGENTPOOL_CACHE_DIR", CACHE_DIR)),
         host=environ.get("AGENTPOOL_HOST", "0.0.0.0" if in_cluster else "127.0.0.1"),
         port=int(_number(environ, "AGENTPOOL_PORT", 8080, lowest=0, highest=65_535, whole=True)),
@@ -140,17 +143,8 @@ def _parse(text: str, name: str) -> object:
 
 def _check_rules(settings: RuntimeSettings) -> None:
     """The rules across fields that the API server checks as CEL, and the ranges of durations and sizes."""
-    connections = settings.connections
-    if connections.per_host > connections.total:
-        raise RuntimeSetupError("connections.perHost is above connections.total: lower the one or raise the other")
-    names = [model.name for model in settings.models]
-    for index, model in enumerate(settings.models):
-        if names.index(model.name) != index:
-            raise RuntimeSetupError(f"models[{index}].name: {model.name!r} is taken: give each model its own name")
-        if model.api_key_secret_ref and model.api_key_env:
-            raise RuntimeSetupError(f"models[{index}]: set apiKeySecretRef or apiKeyEnv, not both")
-        if not _has_host(model.endpoint):
-            raise RuntimeSetupError(f"models[{index}].endpoint: {model.endpoint!r} is not a URL like https://host/v1")
+    check_models(settings.models)
+    check_connections(settings.connections)
     semantic = settings.cache.semantic
     if semantic.enabled and not settings.cache.enabled:
         raise RuntimeSetupError("cache.semantic.enabled needs cache.enabled: switch both on, or the semantic cache off")
@@ -172,8 +166,6 @@ def _check_rules(settings: RuntimeSettings) -> None:
         ("responseTime.minTarget", response_time.min_target),
         ("responseTime.target", response_time.target or "1s"),
         ("responseTime.deadline", response_time.deadline or "1s"),
-        ("connections.connectTimeout", connections.connect_timeout),
-        ("connections.timeout", connections.timeout),
         ("limits.queueTimeout", settings.limits.queue_timeout),
         ("cache.ttl", settings.cache.ttl),
     ):
@@ -181,14 +173,6 @@ def _check_rules(settings: RuntimeSettings) -> None:
             raise RuntimeSetupError(f"{field} must be above 0; write it like 30s")
     if size_bytes(settings.limits.max_body_size) <= 0:
         raise RuntimeSetupError("limits.maxBodySize must be above 0; write it like 10Mi")
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
 
 
 def _unknown_field(raw: object, model: BaseModel, path: str = "") -> str | None:

@@ -22,7 +22,8 @@ from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage, estimate
 from agentpool_api.money import usd_exact
 from agentpool_api.quantity import duration_s
-from agentpool_api.runtime_settings import ModelProfile, RuntimeSettings
+from agentpool_api.runtime_settings import RuntimeSettings
+from agentpool_api.upstreams import ModelProfile
 from agentpool_api.wire import BudgetAction
 
 AUTO = "auto"

@@ -12,6 +12,7 @@ from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.memory import MemoryGuard
 from agent_runtime.models.reach import Reach
+from agent_runtime.models.trust import Trust
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.paraphrases import Paraphrases
 from agent_runtime.pipeline import Pipeline
@@ -33,6 +34,7 @@ class State:
         process: Process,
         secrets: Secrets,
         reach: Reach,
+        trust: Trust,
         slots: Slots,
         pipeline: Pipeline,
         memory: MemoryTier | None,
@@ -56,6 +58,7 @@ class State:
         self._process = process
         self._secrets = secrets
         self._reach = reach
+        self._trust = trust
         self._slots = slots
         self._pipeline = pipeline
         self._memory = memory
@@ -79,9 +82,14 @@ class State:
         self._last_activity_s = self._unix_time()
 
     @property
+    def idle_s(self) -> float:
+        """Seconds since the last request, or since the start."""
+        return self._unix_time() - (self._last_activity_s or self._started_s)
+
+    @property
     def problems(self) -> list[Problem]:
         """What keeps the agent from working, by field."""
-        return [*self._secrets.problems, *self._reach.problems]
+        return [*self._secrets.problems, *self._trust.problems, *self._reach.problems]
 
     @property
     def ready(self) -> bool:
@@ -167,6 +175,4 @@ class State:
         for action in BudgetAction:
             gauges.budget_actions.labels(action).set(self._budget.asks(action))
         gauges.settlements_pending.set(self._settlement.pending if self._settlement is not None else 0)
-        busy, idle = self._upstream.connections_in_use()
-        gauges.upstream_connections.labels("busy").set(busy)
-        gauges.upstream_connections.labels("idle").set(idle)
+        self._upstream.publish()

@@ -8,8 +8,8 @@ from pydantic import Field, StringConstraints
 
 from agentpool_api.fields import FreeForm
 from agentpool_api.quantity import Duration
-from agentpool_api.runtime_settings import DnsName, EnvName
 from agentpool_api.schema import ApiModel
+from agentpool_api.upstreams import DnsName, EnvName
 
 
 class EnvVar(ApiModel):

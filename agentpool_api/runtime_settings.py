@@ -11,84 +11,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from agentpool_api.money import Usd
 from agentpool_api.quantity import Duration, Size
 from agentpool_api.schema import ApiModel
 from agentpool_api.serving import ResponseTime
+from agentpool_api.upstreams import Connections, DnsName, Model
 
 SECRETS_DIR = "/var/run/agentpool/secrets"
 CACHE_DIR = "/var/cache/agentpool"
+CA_DIR = "/var/run/agentpool/ca"
 CONFIG_PATH = "/etc/agentpool/runtime.json"
-
-DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
-
-
-class SecretKey(ApiModel):
-    """One key of a Secret in the pool's namespace."""
-
-    name: DnsName
-    """Name of the Secret."""
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "api-key"
-    """Key inside the Secret."""
-
-
-class ModelPrice(ApiModel):
-    """Price of a model in US dollars per million tokens; replaces the price catalogue's."""
-
-    input_per_million: Usd
-    """Price of input tokens."""
-    output_per_million: Usd = "0"
-    """Price of output tokens."""
-    cached_input_per_million: Usd | None = None
-    """Price of input tokens the endpoint served from its own prompt cache; the input price when absent."""
-
-
-class ModelProfile(ApiModel):
-    """What a model is worth, for choosing the right one. Take the figures from your own tests or the vendor's."""
-
-    accuracy_percent: Annotated[int, Field(ge=0, le=100)]
-    """Share of your tasks it solves right."""
-    quality_percent: Annotated[int, Field(ge=0, le=100)]
-    """How good its answers are otherwise; 100 for the best you know."""
-    response_time: Duration
-    """Usual time to a whole answer, such as `1500ms` or `2s`."""
-    context_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """Most tokens of prompt and answer together; not checked when absent."""
-    tools: bool = True
-    """It can call tools."""
-    vision: bool = False
-    """It can read images."""
-    audio: bool = False
-    """It can take sound."""
-
-
-class Model(ApiModel):
-    """A model the pool's agents may call and the endpoint that serves it."""
-
-    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
-        (
-            "!(has(self.apiKeySecretRef) && has(self.apiKeyEnv))",
-            "give the endpoint's key once: set apiKeySecretRef or apiKeyEnv, not both",
-        ),
-    )
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    """Name the clients ask for."""
-    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)]
-    """Base URL of an OpenAI-compatible API, up to and with ``/v1``."""
-    upstream_model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    """Name the endpoint knows the model by; `name` when absent."""
-    kind: Literal["chat", "embeddings"] = "chat"
-    """What the model serves."""
-    api_key_secret_ref: SecretKey | None = None
-    """The endpoint's key, from a Secret of the pool's namespace."""
-    api_key_env: EnvName | None = None
-    """The endpoint's key, from an environment variable of the runtime."""
-    price: ModelPrice | None = None
-    """Price of the model; the shipped catalogue (genai-prices) when absent."""
-    profile: ModelProfile | None = None
-    """What the model is worth; right-sizing chooses among the chat models that have a profile and a price."""
 
 
 class Authentication(ApiModel):
@@ -197,27 +128,6 @@ class RightSizing(ApiModel):
     simple_complexity_percent: Annotated[int, Field(ge=0, le=100)] = 30
     """Below this complexity a request is simple."""
     weights: RightSizingWeights = RightSizingWeights()
-
-
-class Connections(ApiModel):
-    """The pool of connections to the model endpoints."""
-
-    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("self.perHost <= self.total", "perHost is above total: lower perHost or raise total"),
-    )
-
-    total: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """Most connections at once."""
-    per_host: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """Most connections to one host."""
-    keep_alive: Duration = "30s"
-    """How long an idle connection is kept."""
-    connect_timeout: Duration = "5s"
-    """Longest wait for a connection to be made."""
-    timeout: Duration = "120s"
-    """Longest time one call may take in all."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 3
-    """Further tries after a failure that may pass, with exponential backoff and jitter, honouring Retry-After."""
 
 
 class Limits(ApiModel):

@@ -9,8 +9,8 @@ from pydantic import Field, StringConstraints
 
 from agentpool_api.fields import Agents, Percent, TimeZone
 from agentpool_api.quantity import Duration
-from agentpool_api.runtime_settings import DnsName
 from agentpool_api.schema import ApiModel
+from agentpool_api.upstreams import DnsName
 
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 

@@ -16,7 +16,7 @@ from typing import Any
 from agent_runtime.telemetry.logs import log
 from agent_runtime.usage import Usage
 from agentpool_api.money import NANO_PER_USD, nanousd
-from agentpool_api.runtime_settings import Model, ModelPrice
+from agentpool_api.upstreams import Model, ModelPrice
 
 PER = 1_000_000
 """Prices are for a million tokens."""
@@ -82,9 +82,10 @@ def catalogue_price(model: Model, now: datetime) -> Price | None:
     from genai_prices import Usage as Counted
     from genai_prices import calc_price
 
-    name = model.upstream_model or model.name
+    first = model.served_by[0]
+    name = first.upstream_model or model.upstream_model or model.name
     counted = Counted(input_tokens=1, output_tokens=1)
-    for url in (model.endpoint, None):
+    for url in (first.url, None):
         try:
             price = calc_price(counted, name, provider_api_url=url, genai_request_timestamp=now).model_price
         except (LookupError, ValueError):

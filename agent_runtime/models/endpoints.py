@@ -1,13 +1,15 @@
-"""Which endpoint serves a model, and what must be said to it? Frozen values from the settings."""
+"""Where is a model served, and what must be said there? Frozen values from the settings."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 from yarl import URL
 
-from agentpool_api.runtime_settings import Model
+from agentpool_api.upstreams import Model
 
 PATHS = {"chat": "chat/completions", "embeddings": "embeddings", "responses": "responses"}
 """Path of each operation below an endpoint's base URL."""
@@ -15,45 +17,90 @@ PATHS = {"chat": "chat/completions", "embeddings": "embeddings", "responses": "r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where one model is served."""
+    """One place that serves a model."""
 
-    index: int
-    """Place in ``models``."""
+    number: int
+    """Place among all endpoints of all models: the key of its credential, its circuit and its metrics."""
     model: str
     """Name the callers use."""
     upstream_model: str
     """Name the endpoint uses."""
-    kind: str
-    base: str
     host: str
-    """Host and port, the label of metrics."""
+    """Host and port."""
+    label: str
+    """Host and port, told apart where a model names the same twice: the label of metrics."""
     url: URL
+    server_name: str | None
+    """Name its certificate must show; None: the URL's host."""
+    priority: int
+    weight: int
+    url_field: str
+    """Path of the setting that holds its URL."""
+    key_field: str
+    """Path of the setting that names its credential."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A model and every place that serves it."""
+
+    model: str
+    kind: str
+    endpoints: tuple[Endpoint, ...]
     scope: bytes
-    """What sets this endpoint's answers apart in the cache."""
+    """What sets this model's answers apart in the cache: its endpoints, in any order, and their names for it."""
 
 
-def make_endpoint(index: int, model: Model) -> Endpoint:
-    """The endpoint of ``models[index]``."""
-    base = model.endpoint.rstrip("/")
-    url = URL(f"{base}/{PATHS[model.kind]}")
-    upstream = model.upstream_model or model.name
-    return Endpoint(
-        index=index,
-        model=model.name,
-        upstream_model=upstream,
-        kind=model.kind,
-        base=base,
-        host=f"{url.host}:{url.port}",
-        url=url,
-        scope="\n".join((model.kind, base, upstream)).encode(),
+def make_routes(models: Sequence[Model], field_prefix: str = "") -> list[Route]:
+    """The routes of all models; endpoints are numbered through. ``field_prefix``: where ``models`` stands."""
+    routes: list[Route] = []
+    first = 0
+    for index, model in enumerate(models):
+        routes.append(_route(f"{field_prefix}models[{index}]", model, first))
+        first += len(model.served_by)
+    return routes
+
+
+def _route(path: str, model: Model, first: int) -> Route:
+    made: list[Endpoint] = []
+    bases: list[tuple[str, str]] = []
+    seen: Counter[str] = Counter()
+    for place, at in enumerate(model.served_by):
+        base = at.url.rstrip("/")
+        url = URL(f"{base}/{PATHS[model.kind]}")
+        name = at.upstream_model or model.upstream_model or model.name
+        host = f"{url.host}:{url.port}"
+        seen[host] += 1
+        field = path if model.endpoints is None else f"{path}.endpoints[{place}]"
+        bases.append((base, name))
+        made.append(
+            Endpoint(
+                number=first + place,
+                model=model.name,
+                upstream_model=name,
+                host=host,
+                label=host if seen[host] == 1 else f"{host}#{seen[host]}",
+                url=url,
+                server_name=at.tls_server_name,
+                priority=at.priority,
+                weight=at.weight,
+                url_field=f"{field}.endpoint" if model.endpoints is None else f"{field}.url",
+                key_field=f"{field}.apiKeySecretRef",
+            )
+        )
+    scope = "\n".join((model.kind, *(part for pair in sorted(bases) for part in pair))).encode()
+    return Route(model=model.name, kind=model.kind, endpoints=tuple(made), scope=scope)
+
+
+def operations_of(route: Route) -> list[Route]:
+    """The route once for each operation it serves: a chat model answers the Responses API too."""
+    if route.kind != "chat":
+        return [route]
+    places = tuple(
+        replace(place, url=URL(f"{str(place.url).removesuffix(PATHS['chat'])}{PATHS['responses']}"))
+        for place in route.endpoints
     )
-
-
-def operations_of(endpoint: Endpoint) -> list[Endpoint]:
-    """The endpoint once for each operation it serves: a chat model answers the Responses API too."""
-    if endpoint.kind != "chat":
-        return [endpoint]
-    return [endpoint, replace(endpoint, kind="responses", url=URL(f"{endpoint.base}/{PATHS['responses']}"))]
+    return [route, replace(route, kind="responses", endpoints=places)]
 
 
 def rewrite(body: bytes, changes: dict[str, object]) -> bytes:

@@ -1,27 +1,36 @@
-"""Was every endpoint reached once since the start? A connection is made and closed; no request is sent."""
+"""Can every endpoint be reached, and does a connection wait for the next call? No request is sent.
+
+Connections are made through the pool, as calls make them: with its proxy and its authorities.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent_runtime.models.endpoints import Endpoint
+from agent_runtime.models.failures import ConnectionFailed, why_unreachable
+from agent_runtime.models.pool import Pool
 from agentpool_api.wire import Problem
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
+LOOK_EVERY_S = 2.0
+WARM_FOR_S = 600.0
+"""Without a call for so long nothing is kept warm: an endpoint should not see connections nobody uses."""
 
 
 class Reach:
-    """Which endpoints have answered a connection."""
+    """Which endpoints have accepted a connection, and how many wait for calls."""
 
-    def __init__(self, endpoints: Iterable[Endpoint], *, field_prefix: str, timeout_s: float) -> None:
-        self._field_prefix = field_prefix
-        self._timeout_s = timeout_s
-        self._endpoints = tuple(endpoints)
-        self._missing = {endpoint.host: endpoint for endpoint in reversed(self._endpoints)}
-        self._why: dict[str, str] = {}
+    def __init__(self, endpoints: Iterable[Endpoint], pool: Pool, *, warm: int, idle_s: Callable[[], float]) -> None:
+        """``warm``: connections to keep to each host; ``idle_s``: seconds since the last request."""
+        self._pool = pool
+        self._warm = warm
+        self._idle_s = idle_s
+        self._places = {(at.host, at.server_name): at for at in reversed(tuple(endpoints))}
+        self._missing = dict(self._places)
+        self._why: dict[tuple[str, str | None], str] = {}
 
     @property
     def all_reached(self) -> bool:
@@ -33,43 +42,44 @@ class Reach:
         return [
             Problem(
                 reason="EndpointUnreachable",
-                field=f"{self._field_prefix}models[{endpoint.index}].endpoint",
-                message=f"no connection to {host}: {self._why[host]}; check the endpoint and the network policies",
+                field=endpoint.url_field,
+                message=f"no connection to {endpoint.host}: {self._why[place]}; "
+                "check the endpoint and the network policies",
             )
-            for host, endpoint in self._missing.items()
-            if host in self._why
+            for place, endpoint in self._missing.items()
+            if place in self._why
         ]
 
-    async def try_all(self) -> None:
-        """Try until each endpoint was reached."""
-        await asyncio.gather(*(self._try(host, endpoint) for host, endpoint in list(self._missing.items())))
+    async def run(self) -> None:
+        """Reach each endpoint, then keep connections to it open, until cancelled."""
+        await asyncio.gather(*(self._follow(place, endpoint) for place, endpoint in self._places.items()))
 
-    async def _try(self, host: str, endpoint: Endpoint) -> None:
+    async def _follow(self, place: tuple[str, str | None], endpoint: Endpoint) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            why = await connect(endpoint, self._timeout_s)
+            why = await self._add_missing(place, endpoint)
             if why is None:
-                self._missing.pop(host, None)
-                return
-            self._why[host] = why
+                self._missing.pop(place, None)
+                pause_s = LOOK_EVERY_S
+            else:
+                self._why[place] = why
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
+    async def _add_missing(self, place: tuple[str, str | None], endpoint: Endpoint) -> str | None:
+        """Make the connections that are missing; what failed, or None."""
+        wanted = self._warm if self._idle_s() < WARM_FOR_S else 0
+        if place in self._missing:
+            wanted = max(wanted, 1)
+        use = self._pool.use().get(endpoint.host)
+        for _ in range(wanted - (use.busy + use.idle if use is not None else 0)):
+            if why := await self._dial(endpoint):
+                return why
+        return None
 
-async def connect(endpoint: Endpoint, timeout_s: float) -> str | None:
-    """Make a connection as a call would and close it; what failed, or None."""
-    url = endpoint.url
-    context = ssl.create_default_context() if url.scheme == "https" else None
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(url.host, url.port, ssl=context)
-            writer.transport.abort()
-    except TimeoutError:
-        return "no answer in time"
-    except ssl.SSLCertVerificationError as error:
-        return f"its certificate is not trusted ({error.verify_message})"
-    except ssl.SSLError:
-        return "TLS failed; is the scheme right?"
-    except OSError as error:
-        return (error.strerror or type(error).__name__).lower()
-    return None
+    async def _dial(self, endpoint: Endpoint) -> str | None:
+        try:
+            await self._pool.dial(endpoint)
+        except (OSError, ConnectionFailed) as error:
+            return why_unreachable(error)
+        return None

@@ -21,6 +21,8 @@ _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 _DONE = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE)
 _ERROR = re.compile(rb'^data:\s*\{\s*"error"\s*:', re.MULTILINE)
 
+_ERROR_FIRST = re.compile(rb'^(?::[^\n]*\n|[\r\n]+|event:[^\n]*\n)*data:\s*\{\s*"error"\s*:')
+
 DONE_FRAME = b"data: [DONE]\n\n"
 
 
@@ -91,6 +93,11 @@ class StreamReader:
             else:
                 kept.append(frame)
         return b"".join(kept), taken
+
+
+def begins_with_error(chunk: bytes) -> bool:
+    """Does a stream's beginning report an error before anything else?"""
+    return b'"error"' in chunk and _ERROR_FIRST.match(chunk) is not None
 
 
 def split_frames(data: bytes) -> list[bytes]:

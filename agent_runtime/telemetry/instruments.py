@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 
 from agent_runtime.telemetry.figures import Sample
+from agent_runtime.telemetry.upstreams import UpstreamInstruments
 from agent_runtime.usage import Usage
 from agentpool_api.money import NANO_PER_USD
 
@@ -168,9 +169,7 @@ class Instruments:
             ["endpoint", "reason"],
             registry=registry,
         )
-        self.upstream_connections = Gauge(
-            P + "upstream_connections", "Connections to endpoints.", ["state"], registry=registry
-        )
+        self.upstreams = UpstreamInstruments(registry)
         self.spans = Counter(
             P + "spans", "Spans by what became of them: exported, failed.", ["outcome"], registry=registry
         )

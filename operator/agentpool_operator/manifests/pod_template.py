@@ -14,7 +14,7 @@ from agentpool_api.labels import (
     RUNTIME_PORT,
 )
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import CACHE_DIR, CONFIG_PATH, SECRETS_DIR
+from agentpool_api.runtime_settings import CA_DIR, CACHE_DIR, CONFIG_PATH, SECRETS_DIR
 from agentpool_operator.manifests.config import make_config_map
 from agentpool_operator.manifests.merge import merged
 from agentpool_operator.manifests.placement import make_placement
@@ -167,7 +167,8 @@ def _queue_env(values: PoolValues) -> list[dict[str, Any]]:
 
 def mounted_secrets(values: PoolValues) -> list[str]:
     """Secrets the runtime reads as files, each once."""
-    names = [m.api_key_secret_ref.name for m in values.spec.runtime.models if m.api_key_secret_ref is not None]
+    endpoints = [endpoint for model in values.spec.runtime.models for endpoint in model.served_by]
+    names = [at.api_key_secret_ref.name for at in endpoints if at.api_key_secret_ref is not None]
     if values.spec.runtime.auth.enabled:
         names.append(values.auth_secret_name)
     return list(dict.fromkeys(names))
@@ -184,6 +185,8 @@ def _volumes(values: PoolValues) -> list[dict[str, Any]]:
     if values.redis.ca_pem:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         volumes.append({"name": "redis-ca", "secret": {"secretName": values.redis_secret_name, "items": items}})
+    if (source := _authorities(values)) is not None:
+        volumes.append({"name": "authorities", **source})
     if cache_bytes := size_bytes(values.spec.runtime.cache.disk_size):
         limit = cache_bytes * 5 // 4 + CACHE_SPARE_BYTES
         volumes.append({"name": "cache", "emptyDir": {"sizeLimit": str(limit)}})
@@ -199,9 +202,22 @@ def _runtime_mounts(values: PoolValues) -> list[dict[str, Any]]:
         mounts.append({"name": f"secret-{place}", "mountPath": f"{SECRETS_DIR}/{name}", "readOnly": True})
     if values.redis.ca_pem:
         mounts.append({"name": "redis-ca", "mountPath": _REDIS_CA_PATH, "readOnly": True})
+    if _authorities(values) is not None:
+        mounts.append({"name": "authorities", "mountPath": CA_DIR, "readOnly": True})
     if size_bytes(values.spec.runtime.cache.disk_size):
         mounts.append({"name": "cache", "mountPath": CACHE_DIR})
     return mounts
+
+
+def _authorities(values: PoolValues) -> dict[str, Any] | None:
+    """The volume source of the certificate authorities; optional as Secrets are: the runtime says what is missing."""
+    own = values.spec.runtime.connections.authorities
+    if own is None:
+        return None
+    items = [{"key": own.key, "path": own.key}]
+    if own.config_map_name is not None:
+        return {"configMap": {"name": own.config_map_name, "items": items, "optional": True}}
+    return {"secret": {"secretName": own.secret_name, "items": items, "optional": True}}
 
 
 def _secret_key(secret: str, key: str, *, optional: bool = False) -> dict[str, Any]:

@@ -197,7 +197,7 @@ async def test_an_error_within_the_stream_is_passed_on_as_it_is(runtime: Runtime
 
 
 async def test_an_endless_answer_is_cut_off(start: Start, upstream: Upstream, monkeypatch) -> None:
-    monkeypatch.setattr("agent_runtime.models.upstream.MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr("agent_runtime.models.exchange.MAX_ANSWER_BYTES", 100_000)
     runtime = await start()
 
     async def endless(call: Call) -> None:

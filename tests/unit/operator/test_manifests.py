@@ -119,6 +119,29 @@ def test_secrets_of_the_spec_are_optional_files():
     assert "/var/run/agentpool/secrets/research-key" in mounts
 
 
+def test_the_secrets_of_several_endpoints_are_mounted():
+    endpoints = [{"url": "https://a/v1", "apiKeySecretRef": {"name": n}} for n in ("one", "two")]
+    spec = pod_spec(runtime={"models": [{"name": "m", "endpoints": endpoints}]})
+    assert {"one", "two"} <= {v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v}
+
+
+@pytest.mark.parametrize(
+    ("named", "source"),
+    [
+        pytest.param({"configMapName": "company"}, {"configMap": {"name": "company"}}, id="ConfigMap"),
+        pytest.param({"secretName": "company"}, {"secret": {"secretName": "company"}}, id="Secret"),
+    ],
+)
+def test_certificate_authorities_are_mounted_from_where_the_pool_says(named, source):
+    spec = pod_spec(runtime={"connections": {"authorities": named | {"key": "root.pem"}}})
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "authorities"]
+    ((kind, reference),) = source.items()
+    assert volume[kind] == reference | {"items": [{"key": "root.pem", "path": "root.pem"}], "optional": True}
+    mounts = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+    assert mounts["authorities"] == "/var/run/agentpool/ca"
+    assert "authorities" not in [v["name"] for v in pod_spec()["volumes"]]
+
+
 def test_a_secret_used_twice_is_mounted_once():
     models = [MODEL, MODEL | {"name": "n"}]
     spec = pod_spec(runtime={"models": models, "auth": {"secretName": "endpoint-key"}})

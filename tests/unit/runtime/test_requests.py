@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runtime.errors import ApiError
-from agent_runtime.models.endpoints import make_endpoint, rewrite
+from agent_runtime.models.endpoints import make_routes, rewrite
 from agent_runtime.requests import parse_fields, wants_stream
-from agentpool_api.runtime_settings import Model
+from agentpool_api.upstreams import Model
 
 GOOD = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -74,6 +74,7 @@ def test_a_rewritten_body_keeps_every_other_byte_of_its_values() -> None:
 
 
 def test_an_endpoint_takes_the_path_below_its_base() -> None:
-    endpoint = make_endpoint(0, Model(name="m", endpoint="https://host/openai/v1/", upstream_model="u"))
+    (route,) = make_routes([Model(name="m", endpoint="https://host/openai/v1/", upstream_model="u")])
+    (endpoint,) = route.endpoints
     assert str(endpoint.url) == "https://host/openai/v1/chat/completions"
     assert (endpoint.host, endpoint.upstream_model) == ("host:443", "u")

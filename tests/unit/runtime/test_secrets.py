@@ -62,14 +62,20 @@ def test_links_of_a_mounted_secret_are_not_keys(tmp_path) -> None:
 
 def test_endpoint_keys_come_from_secrets_and_the_environment(tmp_path) -> None:
     put(tmp_path, "up", "api-key", b"sk-up\n")
+    several = [{"url": "http://h/v1"}, {"url": "http://i/v1", "apiKeySecretRef": {"name": "up", "key": "second"}}]
     models = [
+        {"name": "several", "endpoints": several},
         {"name": "a", "endpoint": "http://h/v1", "apiKeySecretRef": {"name": "up"}},
         {"name": "b", "endpoint": "http://h/v1", "apiKeyEnv": "UP"},
         {"name": "c", "endpoint": "http://h/v1"},
         {"name": "d", "endpoint": "http://h/v1", "apiKeySecretRef": {"name": "gone", "key": "k"}},
     ]
     secrets = make(tmp_path, {"models": models, "auth": {"enabled": False}}, {"UP": "sk-env"})
-    assert [secrets.endpoint_key(index) for index in range(4)] == ["sk-up", "sk-env", None, None]
+    assert [secrets.endpoint_key(index) for index in range(6)] == [None, None, "sk-up", "sk-env", None, None]
     assert [(problem.field, problem.reason) for problem in secrets.problems] == [
-        ("models[3].apiKeySecretRef", "SecretMissing")
+        ("models[0].endpoints[1].apiKeySecretRef", "SecretMissing"),
+        ("models[4].apiKeySecretRef", "SecretMissing"),
     ]
+    put(tmp_path, "up", "second", b"sk-second")
+    secrets.reload()
+    assert secrets.endpoint_key(1) == "sk-second"

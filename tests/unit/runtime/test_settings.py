@@ -21,6 +21,37 @@ MODEL = {"name": "m", "endpoint": "https://host/v1"}
             {"models": [MODEL | {"apiKeyEnv": "A", "apiKeySecretRef": {"name": "s"}}]}, "not both", id="two-keys"
         ),
         pytest.param({"connections": {"total": 1, "perHost": 2}}, "connections.perHost", id="per-host-above-total"),
+        pytest.param(
+            {"models": [MODEL | {"endpoints": [{"url": "https://h/v1"}]}]}, "models[0].endpoint", id="both-forms"
+        ),
+        pytest.param({"models": [{"name": "m", "endpoints": []}]}, "models[0].endpoints", id="no-endpoints"),
+        pytest.param(
+            {"models": [{"name": "m", "apiKeyEnv": "A", "endpoints": [{"url": "https://h/v1"}]}]},
+            "each one names its own key",
+            id="key-beside-endpoints",
+        ),
+        pytest.param(
+            {"models": [{"name": "m", "endpoints": [{"url": "https://h/v1"}, {"url": "http://:1/v1"}]}]},
+            "models[0].endpoints[1].url",
+            id="second-endpoint",
+        ),
+        pytest.param(
+            {
+                "models": [
+                    {
+                        "name": "m",
+                        "endpoints": [{"url": "https://h", "apiKeyEnv": "A", "apiKeySecretRef": {"name": "s"}}],
+                    }
+                ]
+            },
+            "models[0].endpoints[0]: set",
+            id="two-keys-of-an-endpoint",
+        ),
+        pytest.param({"connections": {"warm": 3, "perHost": 2}}, "connections.warm", id="warm-above-per-host"),
+        pytest.param({"connections": {"proxy": "http://me:secret@proxy"}}, "connections.proxy", id="proxy-password"),
+        pytest.param({"connections": {"authorities": {}}}, "connections.authorities", id="no-source-of-authorities"),
+        pytest.param({"connections": {"tokenTimeout": "0s"}}, "connections.tokenTimeout", id="zero-token-timeout"),
+        pytest.param({"connections": {"breaker": {"openFor": "0s"}}}, "breaker.openFor", id="zero-open-time"),
         pytest.param({"connections": {"timeout": "0"}}, "connections.timeout", id="zero-timeout"),
         pytest.param({"connections": {"timeout": "soon"}}, "connections.timeout", id="no-duration"),
         pytest.param({"cache": {"ttl": "0s"}}, "cache.ttl", id="zero-ttl"),

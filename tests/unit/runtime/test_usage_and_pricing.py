@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from agent_runtime.budget.pricing import Catalogued, Rates, own_rates, price_models
 from agent_runtime.models.answers import NotJson, read_answer
 from agent_runtime.usage import Usage, estimate, usage_from
-from agentpool_api.runtime_settings import Model, ModelPrice
+from agentpool_api.upstreams import Model, ModelPrice
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

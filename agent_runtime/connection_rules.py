@@ -1,0 +1,60 @@
+"""Do the settings of models and connections fit together? The rules the API server checks as CEL, and ranges. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from agent_runtime.errors import RuntimeSetupError
+from agentpool_api.quantity import duration_s
+from agentpool_api.upstreams import Connections, Model
+
+
+def check_models(models: Sequence[Model]) -> None:
+    """Raises RuntimeSetupError naming the field and what to change."""
+    names = [model.name for model in models]
+    for index, model in enumerate(models):
+        path = f"models[{index}]"
+        if names.index(model.name) != index:
+            raise RuntimeSetupError(f"{path}.name: {model.name!r} is taken: give each model its own name")
+        if (model.endpoint is None) == (model.endpoints is None):
+            raise RuntimeSetupError(f"{path}.endpoint: say once where the model is served: endpoint, or endpoints")
+        if model.endpoints is not None and (model.api_key_secret_ref or model.api_key_env):
+            raise RuntimeSetupError(f"{path}: with endpoints each one names its own key: move it there")
+        for place, endpoint in enumerate(model.served_by):
+            at = path if model.endpoints is None else f"{path}.endpoints[{place}]"
+            if endpoint.api_key_secret_ref and endpoint.api_key_env:
+                raise RuntimeSetupError(f"{at}: set apiKeySecretRef or apiKeyEnv, not both")
+            if not _has_host(endpoint.url):
+                field = f"{at}.endpoint" if model.endpoints is None else f"{at}.url"
+                raise RuntimeSetupError(f"{field}: {endpoint.url!r} is not a URL like https://host/v1")
+
+
+def check_connections(connections: Connections) -> None:
+    """Raises RuntimeSetupError naming the field and what to change."""
+    if connections.per_host > connections.total:
+        raise RuntimeSetupError("connections.perHost is above connections.total: lower the one or raise the other")
+    if connections.warm > connections.per_host:
+        raise RuntimeSetupError("connections.warm is above connections.perHost: lower the one or raise the other")
+    if connections.proxy is not None and not _has_host(connections.proxy):
+        raise RuntimeSetupError(f"connections.proxy: {connections.proxy!r} is not a URL like http://proxy:3128")
+    own = connections.authorities
+    if own is not None and (own.config_map_name is None) == (own.secret_name is None):
+        raise RuntimeSetupError("connections.authorities: set configMapName or secretName, one of them")
+    for field, text in (
+        ("connectTimeout", connections.connect_timeout),
+        ("firstTokenTimeout", connections.first_token_timeout),
+        ("tokenTimeout", connections.token_timeout),
+        ("timeout", connections.timeout),
+        ("breaker.openFor", connections.breaker.open_for),
+    ):
+        if duration_s(text) <= 0:
+            raise RuntimeSetupError(f"connections.{field} must be above 0; write it like 30s")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
