@@ -138,7 +138,7 @@ def cold_hour(chance: Chance, at_s: Floats) -> Floats:
     return _noise(chance, at_s, sigma=0.25, memory_s=300) * spikes
 
 
-def nothing(chance: Chance, at_s: Floats) -> Floats:
+def nothing(_chance: Chance, at_s: Floats) -> Floats:
     """No task at all."""
     return np.zeros(len(at_s))
 

@@ -9,18 +9,21 @@ from moments whose rate was like today's, so that a night's noise does not size 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentpool_operator.decide.history import History
+from agentpool_operator.decide.recurrence import LONGEST_MIN, announced_minutes
 
 Floats = NDArray[np.float64]
 
 CHANGE_SIGMAS = 3.5
 """Two neighbouring windows whose counts differ by more than this many standard deviations have different rates."""
 SHORTEST_WINDOW_S = 10
+ORDER_S = 15.0
+"""From a rise to the decision that sees it, and from there to an agent that is created."""
 DRIFT_MINUTES = 2 * 24 * 60
 LEVEL_BANDWIDTH = 0.35
 """Width, in natural logarithms, of what counts as a rate like today's."""
@@ -55,6 +58,13 @@ class Drift:
     errors: NDArray[np.float32]
     levels: NDArray[np.float32]
     weights: NDArray[np.float32]
+    announced: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Tasks per minute that come back at this time, from `minute` on; 0 where none is known."""
+
+    def announced_per_s(self, end_s: float, ahead_s: float) -> float:
+        """The highest announced rate between now and `ahead_s` later."""
+        first, last = int(end_s // 60) - self.minute, int((end_s + ahead_s) // 60) - self.minute
+        return float(self.announced[max(first, 0) : last + 1].max(initial=0.0)) / 60.0
 
 
 def current_rate(history: History, noise: float) -> Rate | None:
@@ -79,15 +89,18 @@ def measure_drift(history: History, *, startup_s: float) -> Drift:
     The counting noise of both figures is taken out of each error: the queueing formula adds it again at the size of
     the pool, and twice would be paid for twice.
     """
-    lag = max(1, round((startup_s + 15.0) / 60.0))
+    lag = max(1, round((startup_s + ORDER_S) / 60.0))
     peakedness, noise = (_peakedness(history.recent, span) for span in (_QUEUE_SPAN_S, _CHANGE_SPAN_S))
-    arrivals = history.per_minute(DRIFT_MINUTES + lag)
+    arrivals = history.per_minute(max(DRIFT_MINUTES, LONGEST_MIN + DRIFT_MINUTES) + lag)
     minute = -1 if history.end_s is None else history.end_s // 60
     if len(arrivals) < lag + 3:
         empty = np.zeros(0, np.float32)
         return Drift(minute, lag, peakedness, noise, empty, empty, empty)
     tasks, window = _steady_windows(np.nan_to_num(arrivals), noise)
-    measured, came = (tasks / window)[:-lag], arrivals[lag:]
+    announced = announced_minutes(arrivals, tasks / window, lag=lag)
+    arrivals, tasks, window = (values[-DRIFT_MINUTES - lag :] for values in (arrivals, tasks, window))
+    foretold = announced[: -lag - 1][-len(arrivals) :]
+    measured, came = np.maximum((tasks / window)[:-lag], foretold[lag:]), arrivals[lag:]
     errors = np.log((came + 0.5) / (measured + 0.5))
     chance = noise * (1.0 / (tasks[:-lag] + 1.0) + 1.0 / ((came + measured) / 2.0 + 0.5))
     errors = np.sign(errors) * np.sqrt(np.maximum(errors**2 - chance, 0.0))
@@ -103,6 +116,7 @@ def measure_drift(history: History, *, startup_s: float) -> Drift:
         errors[known][order].astype(np.float32),
         levels[known][order].astype(np.float32),
         recency[known][order].astype(np.float32),
+        announced[-lag - 1 :].astype(np.float32),
     )
 
 

@@ -8,29 +8,18 @@ cooldown except in the threshold rule.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from agentpool_operator.decide.backlog import backlog_slots
 from agentpool_operator.decide.behavior import Wish, rate_limit, stabilize, within_tolerance
-from agentpool_operator.decide.demand import Floats, Rate, current_rate, expected_rates
+from agentpool_operator.decide.expected import wanted_agents
 from agentpool_operator.decide.load import PoolLoad, trusted
 from agentpool_operator.decide.policy import Pause, PolicyKind, ScalingPolicy
-from agentpool_operator.decide.queueing import agents_for, late_work_price, most_agents
 from agentpool_operator.decide.reasons import Reason
 from agentpool_operator.decide.schedules import Bounds, scheduled_bounds
 from agentpool_operator.decide.split import CapacitySplit, affordable_agents, hourly_cost_nanousd, split_capacity
-from agentpool_operator.decide.state import UNKNOWN_STARTUP_S, PoolState, changed, remembered
-from agentpool_operator.decide.threshold import decide_threshold, needed_agents
-
-_LASTING_SHARE = 0.5
-"""Share of the tasks beyond what the arrivals explain that will still be there one start-up later: a long task seen
-in service is on average half done."""
-
-
-_ANY_SERVICE_S = 1.0
-"""Where nothing arrives and nothing is served there is no load, however long a task would take."""
+from agentpool_operator.decide.state import PoolState, changed, remembered
+from agentpool_operator.decide.threshold import decide_threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,9 +107,9 @@ def _wish(
         size, inputs = _threshold_wish(policy, load, state, bounds, present, now_s)
         size = _warm_or_idle(_woken(size, load, present), policy, load, state, now_s)
         return size, state, inputs | _queue_inputs(load)
-    size, inputs = _forecast_wish(policy, load, state, bounds, present)
-    inputs |= _queue_inputs(load)
-    size = _warm_or_idle(_woken(size, load, present), policy, load, state, now_s)
+    wanted = wanted_agents(policy, load, state, limit=bounds.max_agents, present=present)
+    inputs = wanted.inputs | _queue_inputs(load)
+    size = _warm_or_idle(_woken(_Size(wanted.agents, (wanted.reason,)), load, present), policy, load, state, now_s)
     startup_s = inputs["startup_s"]
     up_s = policy.up.stabilization_s or 0.0
     down_s = startup_s if policy.down.stabilization_s is None else policy.down.stabilization_s
@@ -154,62 +143,6 @@ def _threshold_wish(
     return _Size(step.desired, (step.reason,)), inputs
 
 
-def _forecast_wish(
-    policy: ScalingPolicy, load: PoolLoad, state: PoolState, bounds: Bounds, present: int
-) -> tuple[_Size, dict[str, float]]:
-    """Agents for the work expected one start-up ahead, and never fewer than the tasks that wait now need."""
-    startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
-    inputs: dict[str, float] = {"startup_s": startup_s}
-    if load.in_system is not None:
-        inputs["in_system"] = float(load.in_system)
-    backlog = backlog_slots(
-        load.backlog,
-        service_s=load.service_s,
-        startup_s=startup_s,
-        unknown_slots=max(policy.warm_agents, 1) * load.concurrency,
-    )
-    in_hand = load.in_system if load.backlog is None else math.ceil((load.in_system or 0) + backlog)
-    present_work = needed_agents(arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=in_hand)
-    rate = (
-        None if state.drift is None or load.arrivals_per_s is None else current_rate(state.history, state.drift.noise)
-    )
-    if load.service_s is None and rate is not None and rate.per_s == 0 and not load.backlog and load.in_system == 0:
-        load = replace(load, service_s=_ANY_SERVICE_S)
-    if rate is None or state.drift is None or load.service_s is None:
-        known = max(present, present_work or 0)
-        return _Size(known, (Reason.METRICS_MISSING if known == present else Reason.CURRENT_LOAD,)), inputs
-    offered, growth = _offered_load(load, state, rate, startup_s)
-    offered = offered + backlog
-    agents = agents_for(
-        offered,
-        concurrency=load.concurrency,
-        service_s=load.service_s,
-        wait_s=policy.target_wait_s,
-        peakedness=state.drift.peakedness,
-        price=late_work_price(startup_s),
-        limit=max(bounds.max_agents, 1),
-    )
-    mean_load = rate.per_s * load.service_s
-    # Work in hand may exceed what arrivals explain, but a backlog fills whatever is there: it bounds without a margin.
-    held = math.ceil(((load.in_flight or 0) + backlog) / load.concurrency - 1e-9)
-    agents = min(agents, max(most_agents(mean_load * growth, concurrency=load.concurrency), held))
-    agents = max(agents, math.ceil(mean_load / (load.concurrency * policy.target_utilization) - 1e-9))
-    if load.has_work:
-        agents = max(agents, 1)
-    inputs |= {
-        "arrivals_per_s": rate.per_s,
-        "rate_window_s": float(rate.window_s),
-        "service_s": load.service_s,
-        "offered_load": mean_load,
-        "offered_load_p90": float(_upper(offered)),
-        "peakedness": state.drift.peakedness,
-        "growth": growth,
-    }
-    if agents == present:
-        return _Size(agents, (Reason.STEADY,)), inputs
-    return _Size(agents, (Reason.FORECAST,)), inputs
-
-
 def _queue_inputs(load: PoolLoad) -> dict[str, float]:
     """What the queue holds, for a pool that has one."""
     known = {"queue_lag": load.backlog, "queue_pending": load.pending, "oldest_wait_s": load.oldest_wait_s}
@@ -221,27 +154,6 @@ def _woken(size: _Size, load: PoolLoad, present: int) -> _Size:
     if present or not (load.has_work or (size.agents and Reason.FORECAST in size.reasons)):
         return size
     return _Size(max(size.agents, 1), (Reason.WOKEN,))
-
-
-def _offered_load(load: PoolLoad, state: PoolState, rate: Rate, startup_s: float) -> tuple[Floats, float]:
-    """Equally likely loads in slots one start-up ahead, and the factor the daily forecast adds.
-
-    The forecast raises only, and only while it beats yesterday's values and no change at all.
-    """
-    if state.drift is None or load.service_s is None:
-        raise ValueError("an offered load needs a measured rate and service time")
-    forecast = state.forecast
-    growth = forecast.growth(startup_s) if forecast is not None and forecast.ready else 1.0
-    explained = rate.per_s * load.service_s
-    seen = sum(tasks for _, tasks in state.in_system) / len(state.in_system) if state.in_system else explained
-    lasting = _LASTING_SHARE * max(seen - explained, 0.0)
-    result: Floats = expected_rates(rate, state.drift) * (load.service_s * growth) + lasting
-    return result, growth
-
-
-def _upper(offered: Floats) -> float:
-    ordered = sorted(float(value) for value in offered)
-    return ordered[min(int(0.9 * len(ordered)), len(ordered) - 1)]
 
 
 def _warm_or_idle(size: _Size, policy: ScalingPolicy, load: PoolLoad, state: PoolState, now_s: float) -> _Size:

@@ -10,6 +10,7 @@ from agentpool_operator.decide.forecast import STEP_MIN, Forecast, make_forecast
 from agentpool_operator.decide.history import History, record, seed
 from agentpool_operator.decide.load import PoolLoad
 from agentpool_operator.decide.policy import ScalingPolicy
+from agentpool_operator.decide.work import Work, observed_work
 
 UNKNOWN_STARTUP_S = 60.0
 _IN_SYSTEM_WINDOW_S = 20.0
@@ -29,6 +30,7 @@ class PoolState:
     wishes: tuple[Wish, ...] = ()
     changes: tuple[Change, ...] = ()
     in_system: tuple[tuple[float, int], ...] = ()
+    work: Work | None = None
     drift: Drift | None = None
     forecast: Forecast | None = None
 
@@ -46,6 +48,15 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
     in_system = tuple(seen for seen in state.in_system if 0 <= now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
     if load.in_system is not None:
         in_system = (*in_system, (now_s, load.in_system))
+    new_s = 0 if history.end_s is None or state.history.end_s is None else max(history.end_s - state.history.end_s, 0)
+    work = observed_work(
+        state.work,
+        in_flight=None if load.partial else load.in_flight,
+        queued=load.queued,
+        arrived=float(history.recent[-new_s:].sum()) if new_s else 0.0,
+        service_s=load.service_s,
+        now_s=now_s,
+    )
     startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
     minute = -1 if history.end_s is None else history.end_s // 60
     drift, forecast = state.drift, state.forecast
@@ -59,6 +70,7 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
         last_active_at_s=worked_s if active else state.last_active_at_s,
         woken_at_s=now_s if active and idle_before else state.woken_at_s,
         in_system=in_system,
+        work=work,
         drift=drift,
         forecast=forecast,
     )

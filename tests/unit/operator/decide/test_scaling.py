@@ -176,7 +176,7 @@ def test_seconds_of_quiet_do_not_shrink_a_pool_that_is_seen_for_the_first_time()
 
 def test_a_rate_policy_limits_growth():
     up = DirectionRules(policies=(RatePolicy(kind=PolicyKind.PODS, value=1, period_s=60),))
-    load = observed(arrivals_per_s=[9.0] * 60)
+    load = observed(arrivals_per_s=[9.0] * 60, in_flight=18)
     first = decide(ScalingPolicy(up=up), load, PoolState(), now_s=NOW)
     assert (first.desired, first.reason) == (4, Reason.RATE_LIMITED)
     assert decide(ScalingPolicy(up=up), load, first.state, now_s=NOW + 5).desired == 4
