@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentpool_operator.decide.history import History
-from agentpool_operator.decide.recurrence import LONGEST_MIN, announced_minutes
+from agentpool_operator.decide.recurrence import LONGEST_MIN, SCORED_MIN, announced_minutes
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,8 @@ DRIFT_MINUTES = 2 * 24 * 60
 LEVEL_BANDWIDTH = 0.35
 """Width, in natural logarithms, of what counts as a rate like today's."""
 DRIFT_POINTS = 48
-_PRIOR = np.array([-0.5, -0.3, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5])
+_POINTS = (np.arange(DRIFT_POINTS) + 0.5) / DRIFT_POINTS
+_PRIOR = np.quantile([-0.5, -0.3, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5], _POINTS)
 _PRIOR_WEIGHT = 30.0
 _MAX_PEAKEDNESS = 6.0
 _QUEUE_SPAN_S = 2
@@ -55,9 +56,9 @@ class Drift:
     """Of counts in 2 s, the time a task may wait: for the queueing formula."""
     noise: float
     """Of counts in 20 s: how much a rate differs by chance alone."""
-    errors: NDArray[np.float32]
-    levels: NDArray[np.float32]
-    weights: NDArray[np.float32]
+    errors: NDArray[np.float16]
+    levels: NDArray[np.float16]
+    weights: NDArray[np.float16]
     announced: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """Tasks per minute that come back at this time, from `minute` on; 0 where none is known."""
 
@@ -91,16 +92,17 @@ def measure_drift(history: History, *, startup_s: float) -> Drift:
     """
     lag = max(1, round((startup_s + ORDER_S) / 60.0))
     peakedness, noise = (_peakedness(history.recent, span) for span in (_QUEUE_SPAN_S, _CHANGE_SPAN_S))
-    arrivals = history.per_minute(max(DRIFT_MINUTES, LONGEST_MIN + DRIFT_MINUTES) + lag)
+    arrivals = history.per_minute(LONGEST_MIN + SCORED_MIN + lag)
     minute = -1 if history.end_s is None else history.end_s // 60
     if len(arrivals) < lag + 3:
-        empty = np.zeros(0, np.float32)
+        empty = np.zeros(0, np.float16)
         return Drift(minute, lag, peakedness, noise, empty, empty, empty)
     tasks, window = _steady_windows(np.nan_to_num(arrivals), noise)
     announced = announced_minutes(arrivals, tasks / window, lag=lag)
     arrivals, tasks, window = (values[-DRIFT_MINUTES - lag :] for values in (arrivals, tasks, window))
-    foretold = announced[: -lag - 1][-len(arrivals) :]
-    measured, came = np.maximum((tasks / window)[:-lag], foretold[lag:]), arrivals[lag:]
+    measured, came = (tasks / window)[:-lag], arrivals[lag:]
+    foretold = announced[: -lag - 1][-len(measured) :]
+    measured[len(measured) - len(foretold) :] = np.maximum(measured[len(measured) - len(foretold) :], foretold)
     errors = np.log((came + 0.5) / (measured + 0.5))
     chance = noise * (1.0 / (tasks[:-lag] + 1.0) + 1.0 / ((came + measured) / 2.0 + 0.5))
     errors = np.sign(errors) * np.sqrt(np.maximum(errors**2 - chance, 0.0))
@@ -113,23 +115,22 @@ def measure_drift(history: History, *, startup_s: float) -> Drift:
         lag,
         peakedness,
         noise,
-        errors[known][order].astype(np.float32),
-        levels[known][order].astype(np.float32),
-        recency[known][order].astype(np.float32),
+        errors[known][order].astype(np.float16),
+        levels[known][order].astype(np.float16),
+        recency[known][order].astype(np.float16),
         announced[-lag - 1 :].astype(np.float32),
     )
 
 
 def expected_rates(rate: Rate, drift: Drift) -> Floats:
     """Equally likely rates (per second) one start-up ahead: drift × what the count leaves open about today's rate."""
-    points = (np.arange(DRIFT_POINTS) + 0.5) / DRIFT_POINTS
-    prior = np.quantile(_PRIOR, points) * math.sqrt(drift.lag_min)
-    weights = drift.weights * np.exp(-(((drift.levels - math.log(rate.per_s * 60 + 0.5)) / LEVEL_BANDWIDTH) ** 2) / 2)
-    total = float(weights.sum()) if len(weights) else 0.0
+    prior = _PRIOR * math.sqrt(drift.lag_min)
+    away = (drift.levels.astype(np.float32) - np.float32(math.log(rate.per_s * 60 + 0.5))) / np.float32(LEVEL_BANDWIDTH)
+    ranks = np.cumsum(drift.weights * np.exp(away * away * np.float32(-0.5)), dtype=np.float64)
+    total = float(ranks[-1]) if len(ranks) else 0.0
     errors = prior
     if total > 0:
-        ranks = np.cumsum(weights, dtype=np.float64) / total
-        own = drift.errors[np.minimum(np.searchsorted(ranks, points), len(ranks) - 1)]
+        own = drift.errors[np.minimum(np.searchsorted(ranks, _POINTS * total), len(ranks) - 1)]
         share = min(total / _PRIOR_WEIGHT, 1.0)
         errors = share * own + (1.0 - share) * prior
     open_ = _NORMAL_POINTS * math.sqrt(drift.peakedness / (rate.tasks + 1.0))

@@ -39,8 +39,8 @@ class Forecast:
 
     minute: int
     """Unix minute at which it begins."""
-    expected_per_s: Floats
-    upper_per_s: Floats
+    expected_per_s: NDArray[np.float32]
+    upper_per_s: NDArray[np.float32]
     """What is exceeded in one step of ten."""
     wape: float
     """Weighted absolute percentage error one hour ahead, last two days, as a share."""
@@ -91,8 +91,8 @@ def make_forecast(history: History) -> Forecast | None:
     scored = slice(-_SCORED, None)
     return Forecast(
         minute=history.end_s // 60,
-        expected_per_s=expected,
-        upper_per_s=np.maximum(expected + quantile * _scale(expected), 0.0),
+        expected_per_s=expected.astype(np.float32),
+        upper_per_s=np.maximum(expected + quantile * _scale(expected), 0.0).astype(np.float32),
         wape=_wape(truth[scored], model[scored]),
         naive_wape=_wape(truth[scored], naive[scored]),
         last_wape=_wape(truth[scored], series[past][scored]),
@@ -196,14 +196,14 @@ def _track(truth: Floats, expected: Floats) -> tuple[Floats, float]:
     start = min(DAY // 2, len(scores))
     multiple = float(np.quantile(scores[:start], COVERAGE)) if start else 1.0
     stride = _TRACKING_RATE * max(float(np.quantile(np.abs(scores[:start]), COVERAGE)) if start else 1.0, 0.1)
-    bound = np.empty_like(expected)
-    for step, size in enumerate(scale):
+    came, sizes, means = truth.tolist(), scale.tolist(), expected.tolist()
+    bound: list[float] = []
+    for step, size in enumerate(sizes):
         seen = step - LEAD
         if seen >= 0:
-            above = truth[seen] > bound[seen]
-            multiple += stride * ((1.0 if above else 0.0) - (1.0 - COVERAGE))
-        bound[step] = max(expected[step] + multiple * size, 0.0)
-    return bound, multiple
+            multiple += stride * ((1.0 if came[seen] > bound[seen] else 0.0) - (1.0 - COVERAGE))
+        bound.append(max(means[step] + multiple * size, 0.0))
+    return np.array(bound), multiple
 
 
 def _wape(truth: Floats, expected: Floats) -> float:
