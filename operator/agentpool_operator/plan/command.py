@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from agentpool_api.quantity import duration_s
+from agentpool_operator.plan.cluster import OPERATOR
 from agentpool_operator.plan.errors import PlanInputError
 
 LONGEST_STARTUP_S = 3600.0
@@ -44,15 +45,25 @@ def _parser() -> argparse.ArgumentParser:
         description="Replays recorded traffic against a pool's manifest with the operator's own decision code. Prints "
         "agent hours, cost and waiting beside a HorizontalPodAutoscaler's, KEDA's and the operator's other policy.",
     )
-    plan.add_argument("-f", "--filename", type=Path, required=True, metavar="POOL", help="YAML file with one AgentPool")
+    plan.add_argument("-f", "--filename", type=Path, metavar="POOL", help="YAML file with one AgentPool")
     plan.add_argument(
         "--trace",
         type=Path,
-        required=True,
         metavar="CSV",
         help="traffic: t_s or timestamp, count, and service_s or prompt_mean and completion_mean",
     )
-    plan.add_argument("--startup", type=_startup_s, default=45.0, metavar="TIME", help="until a new agent serves (45s)")
+    plan.add_argument(
+        "--from-pool",
+        metavar="NAME",
+        help="a pool of the cluster kubectl points at: its manifest, unless -f names another, and its recorded traffic",
+    )
+    plan.add_argument("-n", "--namespace", default="default", help="namespace of that pool (default)")
+    plan.add_argument(
+        "--operator", default=OPERATOR, metavar="NAMESPACE/NAME", help=f"the operator's Deployment ({OPERATOR})"
+    )
+    plan.add_argument(
+        "--startup", type=_startup_s, metavar="TIME", help="until a new agent serves (as recorded, or 45s)"
+    )
     plan.add_argument(
         "--service-time", type=_service_s, metavar="TIME", help="mean time of a task, in place of the trace's columns"
     )
@@ -83,29 +94,31 @@ def _seconds(text: str) -> float:
 
 def _plan(options: argparse.Namespace) -> None:
     # Late, because they need numpy, which comes with the extra `operator`.
-    from agentpool_operator.plan.manifest import read_pool
+    from agentpool_operator.plan.inputs import read_inputs
+    from agentpool_operator.plan.manifest import parse_pool
     from agentpool_operator.plan.outcome import PoolTerms
     from agentpool_operator.plan.replay import replay
     from agentpool_operator.plan.report import heading, row, table
     from agentpool_operator.plan.rules import rules_to_compare
     from agentpool_operator.plan.tasks import make_tasks
-    from agentpool_operator.plan.trace import read_trace
+    from agentpool_operator.plan.trace import parse_trace
 
-    name, spec, policy = read_pool(options.filename)
-    trace = read_trace(options.trace, service_s=options.service_time)
+    pool, traffic = read_inputs(options)
+    name, spec, policy = parse_pool(pool.text, pool.source)
+    trace = parse_trace(traffic.text, traffic.source, service_s=options.service_time)
     if policy.schedules and not trace.dated:
         raise PlanInputError(
-            f"{options.trace}:1: the pool has schedules, and t_s tells no time of day: use a column timestamp"
+            f"{traffic.source}:1: the pool has schedules, and t_s tells no time of day: use a column timestamp"
         )
     tasks = make_tasks(trace)
     terms = PoolTerms(
         concurrency=spec.agent.concurrency,
         min_agents=spec.min_agents,
         max_agents=spec.max_agents,
-        startup_s=options.startup,
+        startup_s=traffic.startup_s if options.startup is None else options.startup,
         drain_timeout_s=duration_s(spec.agent.drain_timeout),
     )
-    sys.stdout.write(heading(name, options.trace.name, tasks, policy, terms) + "\n\n")
+    sys.stdout.write(heading(name, traffic.name, tasks, policy, terms) + "\n\n")
     sys.stdout.flush()
     outcomes = [replay(tasks, rule, terms, _progress(rule.name)) for rule in rules_to_compare(policy, terms)]
     rows = [row(outcome, policy) for outcome in outcomes]
@@ -117,7 +130,7 @@ def _plan(options: argparse.Namespace) -> None:
         return
     from agentpool_operator.plan.plot import draw
 
-    title = f"{name} under {options.trace.name}"
+    title = f"{name} under {traffic.name}"
     try:
         paths = draw(tasks, outcomes, concurrency=terms.concurrency, title=title, folder=options.output)
     except OSError as error:

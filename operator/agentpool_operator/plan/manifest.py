@@ -19,12 +19,17 @@ from agentpool_operator.reconcile.policies import scaling_policy
 
 
 def read_pool(path: Path) -> tuple[str, AgentPoolSpec, ScalingPolicy]:
-    """Name, spec and scaling policy of the one AgentPool in a YAML file; other kinds beside it are ignored.
+    """Name, spec and scaling policy of the one AgentPool in a YAML file. Raises PlanInputError."""
+    return parse_pool(read_text(path), str(path))
+
+
+def parse_pool(text: str, path: str) -> tuple[str, AgentPoolSpec, ScalingPolicy]:
+    """Name, spec and scaling policy of the one AgentPool in a text from `path`; other kinds beside it are ignored.
 
     Raises PlanInputError with the field and what to change.
     """
     try:
-        documents = list(yaml.safe_load_all(read_text(path)))
+        documents = list(yaml.safe_load_all(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
@@ -40,12 +45,12 @@ def read_pool(path: Path) -> tuple[str, AgentPoolSpec, ScalingPolicy]:
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     valid = _valid(path, spec)
     try:
-        return str(name or path.stem), valid, scaling_policy(valid)
+        return str(name or Path(path).stem), valid, scaling_policy(valid)
     except ManifestRefusedError as error:
         raise PlanInputError(f"{path}: {error}") from None
 
 
-def _valid(path: Path, spec: Mapping[str, object]) -> AgentPoolSpec:
+def _valid(path: str, spec: Mapping[str, object]) -> AgentPoolSpec:
     try:
         parsed = AgentPoolSpec.model_validate(spec)
     except ValidationError as error:

@@ -64,13 +64,18 @@ class Trace:
 
 
 def read_trace(path: Path, *, service_s: float | None = None) -> Trace:
-    """The traffic in a CSV file.
+    """The traffic in a CSV file. Raises PlanInputError."""
+    return parse_trace(read_text(path), str(path), service_s=service_s)
+
+
+def parse_trace(text: str, path: str, *, service_s: float | None = None) -> Trace:
+    """The traffic in the text of a CSV file.
 
     The header names `t_s` (seconds) or `timestamp` (Unix seconds or ISO 8601, UTC unless it says otherwise), `count`,
     and unless `service_s` is given `service_s`, or `prompt_mean` and `completion_mean` in tokens. Other columns are
     ignored. Raises PlanInputError with the file, the line and what to change.
     """
-    rows = csv.DictReader(read_text(path).splitlines(), restval="")
+    rows = csv.DictReader(text.splitlines(), restval="")
     try:
         header = [name.strip() for name in rows.fieldnames or ()]
         rows.fieldnames = header
@@ -82,7 +87,7 @@ def read_trace(path: Path, *, service_s: float | None = None) -> Trace:
     return _checked(path, slots, dated=clock == "timestamp")
 
 
-def _clock(path: Path, header: list[str]) -> str:
+def _clock(path: str, header: list[str]) -> str:
     for name in ("t_s", "timestamp"):
         if name in header and "count" in header:
             return name
@@ -91,7 +96,7 @@ def _clock(path: Path, header: list[str]) -> str:
     )
 
 
-def _service(path: Path, header: list[str], service_s: float | None) -> Callable[[Mapping[str, str]], float]:
+def _service(path: str, header: list[str], service_s: float | None) -> Callable[[Mapping[str, str]], float]:
     """How to read a task's mean service time from a row."""
     if service_s is not None:
         return lambda _row: service_s
@@ -109,7 +114,7 @@ def _service(path: Path, header: list[str], service_s: float | None) -> Callable
 
 
 def _slots(
-    path: Path, rows: csv.DictReader[str], clock: str, service: Callable[[Mapping[str, str]], float]
+    path: str, rows: csv.DictReader[str], clock: str, service: Callable[[Mapping[str, str]], float]
 ) -> Iterator[Slot]:
     before = -math.inf
     for row in rows:
@@ -156,7 +161,7 @@ def _timestamp(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _checked(path: Path, slots: tuple[Slot, ...], *, dated: bool) -> Trace:
+def _checked(path: str, slots: tuple[Slot, ...], *, dated: bool) -> Trace:
     steps = [later.at_s - earlier.at_s for earlier, later in pairwise(slots)]
     slot_s = min((step for step in steps if step > 0), default=0.0)
     if not slot_s:
