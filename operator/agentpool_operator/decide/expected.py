@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from agentpool_operator.decide.backlog import backlog_slots
 from agentpool_operator.decide.demand import ORDER_S, Drift, Floats, Rate, current_rate, expected_rates
 from agentpool_operator.decide.load import PoolLoad
 from agentpool_operator.decide.policy import ScalingPolicy
@@ -45,6 +46,8 @@ class _Expected:
     """Factor the forecast of the day adds."""
     peakedness: float
     """Variance over mean of what meets the slots."""
+    backlog: float
+    """Slots that a queue's tasks fill; part of `offered`."""
 
     @property
     def mean(self) -> float:
@@ -57,11 +60,16 @@ def wanted_agents(policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, li
     inputs: dict[str, float] = {"startup_s": startup_s}
     if load.in_system is not None:
         inputs["in_system"] = float(load.in_system)
-    expected = _expected_load(load, state, startup_s)
+    backlog = backlog_slots(
+        load.backlog,
+        service_s=load.service_s,
+        startup_s=startup_s,
+        unknown_slots=max(policy.warm_agents, 1) * load.concurrency,
+    )
+    expected = _expected_load(load, state, startup_s, backlog)
     if expected is None:
-        work = needed_agents(
-            arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=load.in_system
-        )
+        in_hand = load.in_system if load.backlog is None else math.ceil((load.in_system or 0) + backlog)
+        work = needed_agents(arrivals_per_s=None, service_s=None, concurrency=load.concurrency, in_system=in_hand)
         known = max(present, work or 0)
         reason = Reason.METRICS_MISSING if known == present else Reason.CURRENT_LOAD
         return Wanted(agents=known, reason=reason, inputs=inputs)
@@ -75,11 +83,11 @@ def wanted_agents(policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, li
         "peakedness": expected.peakedness,
         "growth": expected.growth,
     }
-    reason = Reason.STEADY if agents == present else Reason.WOKEN if present == 0 else Reason.FORECAST
+    reason = Reason.STEADY if agents == present else Reason.FORECAST
     return Wanted(agents=agents, reason=reason, inputs=inputs)
 
 
-def _expected_load(load: PoolLoad, state: PoolState, startup_s: float) -> _Expected | None:
+def _expected_load(load: PoolLoad, state: PoolState, startup_s: float, backlog: float) -> _Expected | None:
     """The load one start-up ahead; ``None`` where arrivals or the time a task takes are unknown.
 
     The forecast of the day raises only, and only while it beats yesterday's values and no change at all.
@@ -93,7 +101,7 @@ def _expected_load(load: PoolLoad, state: PoolState, startup_s: float) -> _Expec
     rate = _announced(rate, drift, state.history.end_s, startup_s)
     service_s = load.service_s
     if service_s is None:
-        if rate.per_s > 0 or load.in_system != 0:
+        if rate.per_s > 0 or load.backlog or load.in_system != 0:
             return None
         service_s = _ANY_SERVICE_S
     service_s *= service_factor(state.work, service_s)
@@ -105,9 +113,10 @@ def _expected_load(load: PoolLoad, state: PoolState, startup_s: float) -> _Expec
     return _Expected(
         rate=rate,
         service_s=service_s,
-        offered=np.maximum(expected_rates(rate, drift) * (service_s * growth) + extra, 0.0),
+        offered=np.maximum(expected_rates(rate, drift) * (service_s * growth) + extra, 0.0) + backlog,
         growth=growth,
         peakedness=drift.peakedness * certainty,
+        backlog=backlog,
     )
 
 
@@ -128,10 +137,10 @@ def _agents(policy: ScalingPolicy, load: PoolLoad, expected: _Expected, startup_
         limit=max(limit, 1),
     )
     # Work in hand may exceed what arrivals explain, but a backlog fills whatever is there: it bounds without a margin.
-    in_hand = math.ceil((load.in_flight or 0) / load.concurrency)
+    in_hand = math.ceil(((load.in_flight or 0) + expected.backlog) / load.concurrency - 1e-9)
     most = most_agents(expected.mean * expected.growth, concurrency=load.concurrency)
     least = math.ceil(expected.mean / (load.concurrency * policy.target_utilization) - 1e-9)
-    return max(min(agents, max(most, in_hand)), least, 1 if load.in_system else 0)
+    return max(min(agents, max(most, in_hand)), least, 1 if load.has_work else 0)
 
 
 def _rank(values: Floats) -> int:
