@@ -54,7 +54,9 @@ def make_cache(
     memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s, adaptive=cache.adaptive_size)
     disk_bytes = size_bytes(cache.disk_size)
     disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
-    return ResponseCache(memory, shared, duration_s(cache.ttl), disk, broadcast)
+    responses = ResponseCache(memory, shared, duration_s(cache.ttl), disk, broadcast)
+    responses.addressed = cache.edge != "Off"
+    return responses
 
 
 def sheds(cache: ResponseCache | None, paraphrases: Paraphrases | None) -> list[Shed]:

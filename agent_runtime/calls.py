@@ -221,7 +221,7 @@ class Calls:
         )
         if work.key is not None and finished and self._cache is not None and not self._purged(work):
             self._cache.store(work.key, entry, now_s)
-            told.stored = True
+            told.stored, told.stored_s = True, now_s
             if work.asked is not None and self._paraphrases is not None:
                 self._paraphrases.learn(work.asked, work.request, work.key, entry)
         return entry

@@ -24,6 +24,7 @@ from agent_runtime.conversations import Conversations
 from agent_runtime.deadlines import Deadlines
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
+from agent_runtime.http.edge import Edge
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
 from agent_runtime.memory import MemoryGuard, make_guard
@@ -177,6 +178,16 @@ class Parts:
             self.cache.tell_others = purger.purge_answers
         return purger
 
+    def _make_edge(self) -> Edge:
+        cache = self.settings.cache
+        return Edge(
+            self.cache,
+            public=cache.edge == "Public",
+            max_age_s=duration_s(cache.edge_max_age),
+            instruments=self.instruments,
+            unix_time=unix_time,
+        )
+
     def _make_forgetting(self) -> Forgetting:
         key = keys.forgets(self.process.namespace, self.process.pool)
         return Forgetting(self.link, key, self.pipeline.forget_near, clock)
@@ -220,6 +231,7 @@ class Parts:
             response_times=self.response_times,
             purger=self.purger,
             forgetting=self.forgetting,
+            edge=self._make_edge(),
             secrets=self.secrets,
             state=self.state,
             stats=self.stats,

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.asking import Asking
+from agent_runtime.cache.addresses import address, etag
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
-from agent_runtime.cache.responses import Found, Lookup, ResponseCache
+from agent_runtime.cache.responses import TIERS, Found, Lookup, ResponseCache
 from agent_runtime.calls import Calls, Work
 from agent_runtime.errors import ApiError
 from agent_runtime.following import Following
@@ -98,6 +99,15 @@ class Pipeline:
         if key is None or cache is None:
             refuse_if_only_cached(request)
             return await self._calls.call(Work(request, route, None, None), "bypass")
+        reply = await self._answer_by_key(cache, request, route, key, caller)
+        told = reply.told
+        if cache.addressed and told.stored_s is not None and reply.body is not None:
+            told.address, told.etag = address(key, request.tenant), etag(key, told.stored_s)
+        return reply
+
+    async def _answer_by_key(
+        self, cache: ResponseCache, request: Request, route: Route, key: str, caller: Caller
+    ) -> Reply:
         control = request.control
         if control.may_read:
             ask = Lookup(key, request.tenant, control, control.stale_while_revalidate_s)
@@ -171,6 +181,7 @@ class Pipeline:
                 usage=entry.usage,
                 cost_nanousd=0,
                 saved_nanousd=entry.cost_nanousd,
+                stored_s=entry.stored_s if found.tier in TIERS else None,
                 age_s=found.age_s,
                 life_left_s=entry.expires_s - entry.stored_s - found.age_s,
                 overhead_s=self._clock() - request.started_s,

@@ -54,6 +54,11 @@ class Told:
     cache: str
     """l1, l2, l3, semantic, precomputed, coalesced, miss, bypass or fallback."""
     stored: bool = False
+    stored_s: float | None = None
+    """Unix second at which the answer was stored under the request's own key."""
+    address: str = ""
+    """Where the stored answer can be read again."""
+    etag: str = ""
     usage: Usage | None = None
     cost_nanousd: int | None = None
     """None while a stream has not ended, or without a known price."""

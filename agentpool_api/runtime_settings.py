@@ -85,6 +85,11 @@ class ResponseCache(ApiModel):
     keep_stale: Duration = "1h"
     """How long after its `ttl` an answer is kept for callers who accept a stale one (`stale-while-revalidate`,
     `stale-if-error`)."""
+    edge: Literal["Off", "Private", "Public"] = "Private"
+    """Who else may keep stored answers, read by GET at the address in `Content-Location`: nobody; the caller's own HTTP
+    cache; or, with Public, also a CDN, which then gives an answer to anyone who knows its address."""
+    edge_max_age: Duration = "5m"
+    """Longest time such caches may keep an answer without asking; no purge reaches them."""
     semantic: SemanticCache = SemanticCache()
 
 

@@ -16,6 +16,9 @@ from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.purges import Purges
 from agent_runtime.cache.shared import SharedTier, Turn
 
+TIERS = ("l1", "l2", "l3")
+"""The process, Redis, this agent's disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
@@ -55,6 +58,8 @@ class ResponseCache:
         self.shared = shared
         self.ttl_s = ttl_s
         self.broadcast = broadcast
+        self.addressed = False
+        """Stored answers can be read by GET at an address of their own."""
         self.purges = Purges()
         self.tell_others: Callable[[Sequence[str]], Awaitable[None]] | None = None
         """Lets the pool's other agents know which answers were dropped. Raises ApiError."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent_runtime.http.batch import MAX_ITEMS
-from agent_runtime.http.routes import JSON, MODEL, ROUTES, Route
+from agent_runtime.http.routes import ANSWER, JSON, MODEL, ROUTES, Route
 from agent_runtime.routing.complexity import Complexity
 
 Schema = dict[str, Any]
@@ -62,6 +62,10 @@ def _call(route: Route) -> Schema:
         told["requestBody"] = {"required": route.body_required, "content": {JSON: _ref(route.body)}}
     if route.operation:
         told["parameters"] = [{"name": name, "in": "header", "schema": schema} for name, schema in HEADERS.items()]
+    if route.tagged:
+        told["responses"]["304"] = {"description": "What the caller holds is unchanged."}
+    if route.path == ANSWER:
+        told["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
     if route.path == MODEL:
         told["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _ref("ModelName")["schema"]}]
     return told

@@ -9,9 +9,10 @@ import orjson
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from agent_runtime.errors import ApiError
+from agent_runtime.http.edge import Edge, Page, Sent
 from agent_runtime.http.openapi import document
-from agent_runtime.http.replies import JSON, NO_STORE, Headers, Send, send_body, send_error
-from agent_runtime.http.routes import Route
+from agent_runtime.http.replies import JSON, NO_STORE, Send, send_body, send_error
+from agent_runtime.http.routes import ANSWER, Route
 from agent_runtime.pool_stats import PoolStats
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
@@ -31,6 +32,7 @@ class Pages:
         tenant: Callable[[bytes], str],
         models: tuple[str, ...],
         started_s: float,
+        edge: Edge,
     ) -> None:
         self._state = state
         self._stats = stats
@@ -38,19 +40,23 @@ class Pages:
         self._tenant = tenant
         self._models = models
         self._started_s = int(started_s)
+        self._edge = edge
 
     async def serve(self, route: Route, scope: Scope, send: Send) -> None:
         """Answer, or say why there is no answer."""
+        sent = dict(scope["headers"])
         try:
-            if route.needs_key:
-                self._tenant(next((value for name, value in scope["headers"] if name == b"authorization"), b""))
-            status, headers, body = await self._page(route, scope)
+            tenant = self._tenant(sent.get(b"authorization", b"")) if route.needs_key else ""
+            if route.path == ANSWER:
+                status, headers, body = await self._edge.answer(tenant, scope["path"], sent)
+            else:
+                status, headers, body = await self._page(route, scope, sent)
         except ApiError as error:
             await send_error(send, error, [])
         else:
             await send_body(send, status, headers, body)
 
-    async def _page(self, route: Route, scope: Scope) -> tuple[int, Headers, bytes]:
+    async def _page(self, route: Route, scope: Scope, sent: Sent) -> Page:
         match route.path:
             case "/healthz":
                 return 200, [(b"content-type", b"text/plain")], b"ok\n"
@@ -66,7 +72,7 @@ class Pages:
                 return 200, [JSON, NO_STORE], orjson.dumps(await self._stats.read())
             case _:
                 wanted = scope["path"].removeprefix("/v1/models").strip("/")
-                return 200, [JSON, NO_STORE], self._model_list(wanted)
+                return self._edge.page(self._model_list(wanted), sent)
 
     def _model_list(self, wanted: str) -> bytes:
         cards = [

@@ -51,6 +51,8 @@ def told_headers(told: Told) -> Headers:
         headers.append((b"x-agentpool-cost-usd", usd_exact(told.cost_nanousd).encode()))
     if told.saved_nanousd:
         headers.append((b"x-agentpool-saved-usd", usd_exact(told.saved_nanousd).encode()))
+    if told.address:
+        headers += [(b"content-location", told.address.encode()), (b"etag", told.etag.encode())]
     if told.right_sizing:
         headers.append((b"x-agentpool-right-sizing", _ascii(told.right_sizing)))
     if told.fallback:
@@ -100,6 +102,6 @@ async def send_error(send: Send, error: ApiError, headers: Headers) -> None:
 
 async def send_body(send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send a body that is all there."""
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    length = [(b"content-length", b"%d" % len(body))] if status != 304 else []
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
     await send({"type": "http.response.body", "body": body, "more_body": False})

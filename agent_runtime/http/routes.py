@@ -15,6 +15,7 @@ FORGET = "/v1/cache/forget"
 PURGE = "/v1/cache/purge"
 BATCH = "/v1/batch"
 MODEL = "/v1/models/{name}"
+ANSWER = "/v1/answers/{id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Route:
     types: tuple[str, ...] = (JSON,)
     """Content types of the answer."""
     needs_key: bool = True
+    tagged: bool = False
+    """Has an entity tag, and answers 304 to who holds it already."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -84,8 +87,9 @@ ROUTES = (
         body="ForgetRequest",
         answer="Forgotten",
     ),
-    Route(method="GET", path="/v1/models", summary="List the pool's models", answer="List"),
-    Route(method="GET", path=MODEL, summary="Describe one of the pool's models", answer="Model"),
+    Route(method="GET", path="/v1/models", summary="List the pool's models", answer="List", tagged=True),
+    Route(method="GET", path=MODEL, summary="Describe one of the pool's models", answer="Model", tagged=True),
+    Route(method="GET", path=ANSWER, summary="Read a stored answer again", tagged=True),
     Route(method="GET", path="/v1/stats", summary="Tell what the pool has done and saved", answer="Stats"),
     Route(method="GET", path="/healthz", summary="The process lives", types=(TEXT,), needs_key=False),
     Route(method="GET", path="/readyz", summary="Ready, or why not", answer="Readiness", needs_key=False),
@@ -94,15 +98,15 @@ ROUTES = (
 )
 
 OPERATIONS = {route.path: route.operation for route in ROUTES if route.operation}
-_BY_PATH = {route.path: route for route in ROUTES if route.path != MODEL}
-_MODEL = next(route for route in ROUTES if route.path == MODEL)
+_BY_PATH = {route.path: route for route in ROUTES if "{" not in route.path}
+_BY_PREFIX = {route.path.partition("{")[0]: route for route in ROUTES if "{" in route.path}
 
 
 def find_route(path: str, method: str) -> Route:
     """The call that is meant. Raises ApiError 404 or 405."""
     route = _BY_PATH.get(path)
-    if route is None and path.startswith("/v1/models/"):
-        route = _MODEL
+    if route is None:
+        route = next((found for prefix, found in _BY_PREFIX.items() if path.startswith(prefix)), None)
     if route is None:
         if path.startswith("/v1/responses/"):
             raise ApiError(404, "response_not_kept", "this runtime keeps no responses: POST /v1/responses gives all")

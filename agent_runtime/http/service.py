@@ -18,6 +18,7 @@ from agent_runtime.conversations import Conversations
 from agent_runtime.errors import ApiError
 from agent_runtime.forms import Reply
 from agent_runtime.http.batch import answer_batch, parse_batch
+from agent_runtime.http.edge import Edge
 from agent_runtime.http.pages import Pages
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.reading import Reader, leaving
@@ -59,6 +60,7 @@ class Service:
         request_ids: Callable[[], str],
         clock: Callable[[], float],
         started_s: float,
+        edge: Edge,
         tracer: Tracer | None = None,
     ) -> None:
         self._pipeline = pipeline
@@ -81,6 +83,7 @@ class Service:
             tenant=self._reader.tenant,
             models=self._models,
             started_s=started_s,
+            edge=edge,
         )
         self.active = 0
         """Requests of the API that have no complete answer yet."""

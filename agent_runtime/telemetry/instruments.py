@@ -53,7 +53,8 @@ class Instruments:
         )
         self._cache = Counter(
             P + "cache_requests",
-            "Requests by what the cache did: l1, l2, l3, semantic, precomputed, coalesced, miss, bypass.",
+            "Requests by what the cache did: l1, l2, l3, semantic, precomputed, coalesced, miss, bypass; "
+            "revalidated when the caller held the stored answer already.",
             ["result"],
             registry=registry,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_runtime.http.routes import ROUTES, Route
+from agent_runtime.http.routes import ANSWER, ROUTES, Route
 from tests.redis.runtime_app.conftest import BEARER, KEY, RedisServer, Runtime, Start, settings_for
 from tests.redis.runtime_app.upstream import Upstream
 
@@ -50,7 +50,7 @@ async def test_each_call_of_the_document_is_there_and_no_other_method(runtime: R
     url = runtime.root + route.path.replace("{name}", "chat")
     headers = BEARER if route.needs_key else {}
     async with runtime.session.request(route.method, url, headers=headers) as response:
-        assert response.status in (200, 400)
+        assert response.status in (200, 400) or (route.path, response.status) == (ANSWER, 404)
     for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(route.methods):
         async with runtime.session.request(method, url, headers=headers) as response:
             assert (response.status, response.headers["allow"]) == (405, ", ".join(route.methods))
