@@ -1,7 +1,7 @@
 """How are connections kept honest? uvicorn's HTTP/1.1 protocol, with what an API server still needs.
 
-Broken HTTP gets an OpenAI error object, headers have a bound in size and time, and the request's task learns at once
-when its caller is gone.
+Broken HTTP gets an OpenAI error object, headers and bodies have a bound in size and time, callers who do not read are
+let go, and the request's task learns at once when its caller is gone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,18 @@ from agent_runtime.errors import error_object
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT_S = 20.0
 """Longest time from a request's first byte to the end of its headers, and of a new connection to its first request."""
+
+BODY_TIMEOUT_S = 120.0
+"""Longest time from the end of the headers to the end of the body: 10 MiB at 90 kB/s."""
+
+READ_TIMEOUT_S = 60.0
+"""Longest time without room for more of the answer: until then the caller must have read about 48 KiB."""
+
+LINGER_S = 5.0
+"""How long a closed connection may take to deliver what was written before it is cut off."""
+
+MAX_CONNECTIONS = 4096
+"""Most connections at once; one more is refused. Well below the files a process may open."""
 
 CALLER = "agentpool.caller"
 """Key of the scope's Caller."""
@@ -39,13 +51,20 @@ class RuntimeProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._header_timer: asyncio.TimerHandle | None = None
+        self._body_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._start_header_timer()
+        if len(self.connections) > MAX_CONNECTIONS:
+            message = f"this agent has {MAX_CONNECTIONS} connections open: close idle ones, or try another agent"
+            self._refuse(503, "too_many_connections", message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
+        self._stop_body_timer()
+        self._stop_read_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         if self._active is not None:
@@ -61,6 +80,8 @@ class RuntimeProtocol(HttpToolsProtocol):
         if self._in_headers and self._header_bytes > MAX_HEADER_BYTES:
             message = f"the request's headers are larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter ones"
             self._refuse(431, "headers_too_large", message)
+        if not self._in_headers and self._body_timer is None:
+            self._body_timer = self.loop.call_later(BODY_TIMEOUT_S, self._body_late)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
@@ -71,19 +92,46 @@ class RuntimeProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_headers = True
+        self._stop_body_timer()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._read_timer is None:
+            self._read_timer = self.loop.call_later(READ_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_read_timer()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's text says less)
         self._refuse(400, "invalid_http", "the request is not valid HTTP/1.1: check its request line and headers")
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer a request that cannot be read, unless another answer is on its way, and close."""
+        self._end(status, code, message, answer=self.cycle is None or self.cycle.response_complete)
+
+    def _end(self, status: int, code: str, message: str, *, answer: bool) -> None:
+        """Close, with an answer or without."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if answer:
             body = error_object(message, "invalid_request_error", code)
             head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
+        self._close()
+
+    def _close(self) -> None:
+        """Close, and cut the connection off if what was written is not read."""
         self.transport.close()
+        self.loop.call_later(LINGER_S, self.transport.abort)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         caller = Caller()
@@ -109,3 +157,20 @@ class RuntimeProtocol(HttpToolsProtocol):
         self._header_timer = None
         message = f"the request's headers did not arrive within {HEADER_TIMEOUT_S:g} s"
         self._refuse(408, "request_timeout", message)
+
+    def _stop_body_timer(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _body_late(self) -> None:
+        """The request's task waits for the body; when the connection is closed it ends."""
+        self._body_timer = None
+        message = f"the request's body did not arrive within {BODY_TIMEOUT_S:g} s"
+        in_work = self.cycle.scope.get(CALLER) is self._active  # else an earlier request of the connection is
+        self._end(408, "request_timeout", message, answer=in_work and not self.cycle.response_started)

@@ -54,6 +54,8 @@ class Reader:
                 forwarded[FORWARDED[name]] = value.decode("latin-1")
             elif name in WISHES:
                 wishes[name] = value
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                raise _encoded(value)
             elif name == b"x-request-id" and len(value) <= MAX_REQUEST_ID:
                 reply_headers.append((name, value))
         if self._state.refusing:
@@ -125,6 +127,15 @@ class Reader:
             f"the body is larger than {self._max_body_bytes} bytes: shorten it, or raise the pool's limits.maxBodySize",
             close=True,
         )
+
+
+def _encoded(encoding: bytes) -> ApiError:
+    return ApiError(
+        415,
+        "unsupported_encoding",
+        f"bodies encoded with {encoding[:40].decode('latin-1')!r} are not read: send the body as it is",
+        close=True,
+    )
 
 
 def leaving() -> ApiError:
