@@ -77,6 +77,11 @@ class State:
         self._last_activity_s: float | None = None
         self._was_ready = False
 
+    @property
+    def pod(self) -> str:
+        """Name of the agent's pod; empty outside of one."""
+        return self._process.pod
+
     def touch(self) -> None:
         """Note that a request came."""
         self._last_activity_s = self._unix_time()

@@ -66,6 +66,10 @@ def _call(route: Route) -> Schema:
         told["responses"]["304"] = {"description": "What the caller holds is unchanged."}
     if route.path == ANSWER:
         told["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if route.seconds is not None:
+        least, most = route.seconds
+        seconds = {"type": "number", "minimum": least, "maximum": most}
+        told["parameters"] = [{"name": "seconds", "in": "query", "required": True, "schema": seconds}]
     if route.path == MODEL:
         told["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": _ref("ModelName")["schema"]}]
     return told
@@ -131,6 +135,7 @@ def _schemas(models: Sequence[str]) -> Schema:
             problems={"type": "array", "items": _object(["reason", "field", "message"])},
         ),
         "Stats": _object(["object", "pool", "scope", "agents", "requests", "cache", "cost_usd", "saved_usd"]),
+        "MemoryProfile": _object(["seconds", "process_bytes", "new", "objects"]),
         "Error": _object(
             ["error"],
             error=_object(["message"], message=text, type=text, param={"type": ["string", "null"]}),

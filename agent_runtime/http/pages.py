@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -11,13 +12,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from agent_runtime.errors import ApiError
 from agent_runtime.http.edge import Edge, Page, Sent
 from agent_runtime.http.openapi import document
+from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.replies import JSON, NO_STORE, Send, send_body, send_error
-from agent_runtime.http.routes import ANSWER, Route
+from agent_runtime.http.routes import ANSWER, CPU_PROFILE, MEMORY_PROFILE, Route
 from agent_runtime.pool_stats import PoolStats
+from agent_runtime.profiling.on_demand import Profiler
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
 
 Scope = MutableMapping[str, Any]
+
+SVG = (b"content-type", b"image/svg+xml")
+NO_SCRIPT = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
 
 
 class Pages:
@@ -40,6 +46,7 @@ class Pages:
         self._tenant = tenant
         self._models = models
         self._started_s = int(started_s)
+        self._profiler = Profiler()
         self._edge = edge
 
     async def serve(self, route: Route, scope: Scope, send: Send) -> None:
@@ -53,6 +60,9 @@ class Pages:
                 status, headers, body = await self._page(route, scope, sent)
         except ApiError as error:
             await send_error(send, error, [])
+        except asyncio.CancelledError:
+            if not scope[CALLER].gone:  # who leaves in the middle of a profile is no error
+                raise
         else:
             await send_body(send, status, headers, body)
 
@@ -70,6 +80,11 @@ class Pages:
                 return 200, [JSON], orjson.dumps(document(self._models))
             case "/v1/stats":
                 return 200, [JSON, NO_STORE], orjson.dumps(await self._stats.read())
+            case _ if route.path == CPU_PROFILE:  # any key will do: it holds names of functions, nothing of a request
+                drawn = await self._profiler.cpu(scope["query_string"], self._state.pod)
+                return 200, [SVG, NO_STORE, NO_SCRIPT], drawn
+            case _ if route.path == MEMORY_PROFILE:
+                return 200, [JSON, NO_STORE], orjson.dumps(await self._profiler.memory(scope["query_string"]))
             case _:
                 wanted = scope["path"].removeprefix("/v1/models").strip("/")
                 return self._edge.page(self._model_list(wanted), sent)

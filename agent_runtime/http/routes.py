@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent_runtime.errors import ApiError
+from agent_runtime.profiling.on_demand import PROFILE_S
 from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
 TEXT = "text/plain"
+SVG = "image/svg+xml"
 
 FORGET = "/v1/cache/forget"
 PURGE = "/v1/cache/purge"
 BATCH = "/v1/batch"
 MODEL = "/v1/models/{name}"
 ANSWER = "/v1/answers/{id}"
+CPU_PROFILE = "/debug/profile/cpu"
+MEMORY_PROFILE = "/debug/profile/memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class Route:
     needs_key: bool = True
     tagged: bool = False
     """Has an entity tag, and answers 304 to who holds it already."""
+    seconds: tuple[float, float] | None = None
+    """Range of its parameter ``seconds``; None when it has none."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -91,6 +97,20 @@ ROUTES = (
     Route(method="GET", path=MODEL, summary="Describe one of the pool's models", answer="Model", tagged=True),
     Route(method="GET", path=ANSWER, summary="Read a stored answer again", tagged=True),
     Route(method="GET", path="/v1/stats", summary="Tell what the pool has done and saved", answer="Stats"),
+    Route(
+        method="GET",
+        path=CPU_PROFILE,
+        summary="Draw where this agent's processor time goes in the next seconds",
+        types=(SVG,),
+        seconds=PROFILE_S,
+    ),
+    Route(
+        method="GET",
+        path=MEMORY_PROFILE,
+        summary="Tell what holds this agent's memory, and what the next seconds add",
+        answer="MemoryProfile",
+        seconds=PROFILE_S,
+    ),
     Route(method="GET", path="/healthz", summary="The process lives", types=(TEXT,), needs_key=False),
     Route(method="GET", path="/readyz", summary="Ready, or why not", answer="Readiness", needs_key=False),
     Route(method="GET", path="/metrics", summary="Metrics for Prometheus", types=(TEXT,), needs_key=False),
