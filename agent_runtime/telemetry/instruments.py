@@ -13,7 +13,7 @@ from agent_runtime.usage import Usage
 from agentpool_api.money import NANO_PER_USD
 
 P = "agentpool_runtime_"
-OWN_TIME_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1)
+OWN_TIME_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 ANSWER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 OTHER_MODEL = ""
 """Label of requests for models nobody configured: callers must not be able to make label values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,13 @@ def test_monitoring_is_off_until_asked_for(default: list[Manifest]) -> None:
     assert {manifest["kind"] for manifest in of_kind(asked, *kinds)} == set(kinds)
     (rules,) = of_kind(asked, "PrometheusRule")
     assert rules["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_dashboard_is_a_configmap_that_grafanas_sidecar_finds(default: list[Manifest]) -> None:
+    assert not of_kind(default, "ConfigMap")
+    (found,) = of_kind(render(metrics__dashboard__enabled="true"), "ConfigMap")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(found["data"]["agentpool.json"]) == json.loads((CHART / "files" / "dashboard.json").read_text())
 
 
 @pytest.mark.parametrize(

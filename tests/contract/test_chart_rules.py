@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,10 +13,11 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
 import agentpool_operator.metrics
-from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.telemetry.instruments import OWN_TIME_S, Instruments
 from cluster.toolchain import tool_path
 
 RULES = Path(__file__).parents[2] / "charts" / "agentpool" / "files" / "rules.yaml"
+DASHBOARD = RULES.with_name("dashboard.json")
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,8 +58,63 @@ def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:
                 assert rule["annotations"]["description"]
 
 
+KPIS = {
+    "agentpool:runtime_overhead_seconds:p50": (0.05, 0.1, 0.2),
+    "agentpool:runtime_overhead_seconds:p95": (0.2, 0.5, 1),
+    "agentpool:runtime_overhead_seconds:p99": (0.5, 1, 2),
+    "agentpool:runtime_answers_per_core:rate5m": (5000, 1000, 500),
+    "agentpool:runtime_cpu:ratio_rate5m": (0.5, 0.7, 0.85),
+    "agentpool:runtime_memory:ratio": (0.6, 0.8, 0.9),
+    "agentpool:runtime_success:ratio_rate5m": (0.999, 0.99, 0.98),
+    "agentpool:runtime_errors:ratio_rate5m": (0.001, 0.01, 0.02),
+}
+"""Excellent, target, action required."""
+
+
+def test_every_figure_has_its_action_in_an_alert_and_its_bounds_on_the_dashboard() -> None:
+    alerts = " ".join(expressions())
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    for record, (excellent, target, action) in KPIS.items():
+        assert re.search(rf"{record} [<>] {action:g}(\s|$)", alerts), record
+        (panel,) = [one for one in panels if one["targets"][0]["expr"].startswith(record + "{")]
+        steps = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1:]]
+        assert steps == sorted((excellent, target, action))
+
+
+def test_the_dashboard_draws_only_what_is_recorded_or_published() -> None:
+    recorded = set(re.findall(r"record: (\S+)", RULES.read_text(encoding="utf-8")))
+    used = set(re.findall(r"\bagentpool[_:][a-z0-9_:]*[a-z0-9]", DASHBOARD.read_text(encoding="utf-8")))
+    assert used - {"agentpool_dev_pool"} - recorded - published() == set()
+
+
+def test_every_bound_of_the_own_time_can_be_told_from_the_histogram() -> None:
+    for record, bounds in KPIS.items():
+        if "overhead" in record:
+            assert set(bounds) <= set(OWN_TIME_S)
+            assert max(bounds) < max(OWN_TIME_S)
+
+
 BUDGET = 'namespace="team", budget="support"'
 POOL = 'namespace="team", agentpool_dev_pool="assistants"'
+
+
+def own_time(*, beyond: str, within: str) -> dict[str, str]:
+    """Every answer takes longer than one bound of the published histogram and not longer than another."""
+    bounds = [*(f"{bound:g}" for bound in OWN_TIME_S), "+Inf"]
+    assert {beyond, within} <= set(bounds)
+    series = {}
+    for number, bound in enumerate(bounds):
+        counted = "0+60x40" if number >= bounds.index(within) else "0x40"
+        series[f'agentpool_runtime_overhead_seconds_bucket{{{POOL}, le="{bound}"}}'] = counted
+    return series
+
+
+def work(*, answers: int, cpu_s: int) -> dict[str, str]:
+    """Answers and processor seconds of each minute."""
+    return {
+        f'agentpool_runtime_requests_total{{{POOL}, code="200"}}': f"0+{answers}x40",
+        f'process_cpu_seconds_total{{{POOL}, pod="a"}}': f"0+{cpu_s}x40",
+    }
 
 
 @pytest.mark.parametrize(
@@ -119,6 +176,63 @@ POOL = 'namespace="team", agentpool_dev_pool="assistants"'
             False,
             id="a refusal for lack of budget or room is no server error",
         ),
+        pytest.param("AgentpoolRuntimeSlow", own_time(beyond="0.1", within="0.5"), 30, True, id="median beyond 200 ms"),
+        pytest.param("AgentpoolRuntimeSlow", own_time(beyond="2", within="5"), 30, True, id="99th beyond 2 s"),
+        pytest.param("AgentpoolRuntimeSlow", own_time(beyond="0.0001", within="0.05"), 30, False, id="quick"),
+        pytest.param(
+            "AgentpoolRuntimeRefuses",
+            {
+                f'agentpool_runtime_requests_total{{{POOL}, code="200"}}': "0+95x30",
+                f'agentpool_runtime_requests_total{{{POOL}, code="429"}}': "0+5x30",
+            },
+            20,
+            True,
+            id="five percent are refused",
+        ),
+        pytest.param(
+            "AgentpoolRuntimeRefuses",
+            {
+                f'agentpool_runtime_requests_total{{{POOL}, code="200"}}': "0+99x30",
+                f'agentpool_runtime_requests_total{{{POOL}, code="400"}}': "0+50x30",
+            },
+            20,
+            False,
+            id="callers' own mistakes",
+        ),
+        pytest.param(
+            "AgentpoolRuntimeRefuses",
+            {f'agentpool_runtime_requests_total{{{POOL}, code="503"}}': "0+5x30"},
+            20,
+            True,
+            id="nothing at all is answered",
+        ),
+        pytest.param(
+            "AgentpoolRuntimeBusy",
+            {f'process_cpu_seconds_total{{{POOL}, pod="{pod}"}}': f"0+{s}x40" for pod, s in (("a", 54), ("b", 3))},
+            30,
+            True,
+            id="one of two agents has no time left",
+        ),
+        pytest.param(
+            "AgentpoolRuntimeBusy",
+            {'process_cpu_seconds_total{job="another"}': "0+59x40"},
+            30,
+            False,
+            id="another program's time",
+        ),
+        pytest.param(
+            "AgentpoolRuntimeShortOfMemory",
+            {
+                f'agentpool_runtime_memory_used_bytes{{{POOL}, pod="a"}}': "95x20",
+                f'agentpool_runtime_memory_limit_bytes{{{POOL}, pod="a"}}': "100x20",
+            },
+            10,
+            True,
+            id="above nine tenths of the limit",
+        ),
+        pytest.param("AgentpoolRuntimeCostly", work(answers=6000, cpu_s=20), 30, True, id="300 answers a core"),
+        pytest.param("AgentpoolRuntimeCostly", work(answers=6000, cpu_s=3), 30, False, id="2,000 answers a core"),
+        pytest.param("AgentpoolRuntimeCostly", work(answers=60, cpu_s=1), 30, False, id="hardly any work"),
         pytest.param(
             "AgentpoolBudgetNearlySpent",
             {
