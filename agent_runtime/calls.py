@@ -12,8 +12,8 @@ from agent_runtime.cache.flights import Flight
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.errors import ApiError
 from agent_runtime.forms import Reply, in_form, ready_reply
-from agent_runtime.models.answers import NotJson, read_answer
-from agent_runtime.models.endpoints import Endpoint, Route
+from agent_runtime.models.answers import NotJson, incomplete, invalid, read_answer
+from agent_runtime.models.endpoints import Route
 from agent_runtime.models.exchange import Answer
 from agent_runtime.models.responses import reader_of
 from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_usage
@@ -99,6 +99,8 @@ class Calls:
             called_s = self._clock()
             answer = await self._asking.ask(request, work.route, work.shortened, _headers(work))
             work.upstream_s = self._clock() - called_s
+            if request.trace is not None:
+                request.trace.served_by(answer.endpoint.url.host, answer.endpoint.url.port)
             self._instruments.cache_result(cache)
             self._instruments.queue_wait.observe(work.waited_s)
             told = Told(model=request.model, cache=cache)
@@ -134,18 +136,18 @@ class Calls:
         request = work.request
         answer.close()
         if answer.streamed:
-            raise _invalid(answer.endpoint, "a stream where JSON was asked for")
+            raise invalid(answer.endpoint, "a stream where JSON was asked for")
         try:
             usage, finished = read_answer(answer.first, request.operation)
         except NotJson:
-            raise _invalid(answer.endpoint, "no JSON") from None
+            raise invalid(answer.endpoint, "no JSON") from None
         usage = usage or estimate(request.fields, 0 if request.operation == EMBEDDINGS else len(answer.first))
         entry = self._book(work, told, answer.first, b"", usage, streamed=False, finished=finished)
         if work.flight is not None:
             work.flight.finish(entry)
         body = in_form(request, entry)
         if body is None:
-            raise _invalid(answer.endpoint, "JSON that is no chat completion where a stream was asked for")
+            raise invalid(answer.endpoint, "JSON that is no chat completion where a stream was asked for")
         told.overhead_s = self._overhead_s(work)
         return ready_reply(request, body, told)
 
@@ -165,9 +167,9 @@ class Calls:
                 if out:
                     yield out
                 chunk = await answer.more()
-            failure = None if reader.complete else _incomplete(work.request.model)
+            failure = None if reader.complete else incomplete(work.request.model)
         except FrameTooLarge:
-            failure = _incomplete(work.request.model)
+            failure = incomplete(work.request.model)
         except ApiError as error:
             failure = error
         finally:
@@ -229,29 +231,8 @@ class Calls:
 
 def _headers(work: Work) -> Mapping[str, str]:
     """What the endpoint gets beside the body: the trace's context."""
-    request, first = work.request, work.route.endpoints[0]
-    if request.trace is None:
-        return request.forwarded
-    return request.trace.begin_call(first.upstream_model, first.url.host, first.url.port)
+    trace = work.request.trace
+    return work.request.forwarded if trace is None else trace.begin_call(work.route.endpoints[0].upstream_model)
 
 
 _LEFT = ApiError(502, "upstream_disconnected", "the shared stream was ended; try again", kind="server_error")
-
-
-def _invalid(endpoint: Endpoint, what: str) -> ApiError:
-    return ApiError(
-        502,
-        "upstream_invalid_answer",
-        f"the endpoint of model {endpoint.model} sent {what}: check {endpoint.url_field}",
-        kind="server_error",
-        should_retry=False,
-    )
-
-
-def _incomplete(model: str) -> ApiError:
-    return ApiError(
-        502,
-        "upstream_incomplete",
-        f"the endpoint of model {model} ended its stream before the answer was whole; try again",
-        kind="server_error",
-    )

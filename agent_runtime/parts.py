@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import secrets as chance_source
+import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import count
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.answering import Answering, deadline_of, fallback_of, make_response_times
@@ -25,8 +24,10 @@ from agent_runtime.deadlines import Deadlines
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.edge import Edge
+from agent_runtime.http.reading import request_ids
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
+from agent_runtime.http.tracing import make_tracer
 from agent_runtime.memory import MemoryGuard, make_guard
 from agent_runtime.models.endpoints import make_routes, operations_of
 from agent_runtime.models.hedging import Hedging
@@ -40,11 +41,10 @@ from agent_runtime.redis_link import RedisLink
 from agent_runtime.secrets import Secrets
 from agent_runtime.settings import Process
 from agent_runtime.shortening import make_shortening
-from agent_runtime.sizing import AUTO, make_sizing
+from agent_runtime.sizing import make_sizing, model_names
 from agent_runtime.slots import Slots
 from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
-from agent_runtime.telemetry.tracing import Tracer
 from agent_runtime.usage import Usage
 from agentpool_api import keys
 from agentpool_api.quantity import duration_s, size_bytes
@@ -82,7 +82,7 @@ class Parts:
         self.purger = self._make_purger()
         self.forgetting = self._make_forgetting()
         self.state = self._make_state()
-        self.tracer = self._make_tracer()
+        self.tracer = make_tracer(settings.telemetry.tracing, process, self.instruments)
         self.stats = PoolStats(self.link, process, self.instruments, unix_time)
         self.service = self._make_service()
         self.server = HttpServer(self.service, process.host, process.port)
@@ -236,44 +236,21 @@ class Parts:
             state=self.state,
             stats=self.stats,
             instruments=self.instruments,
-            models=_model_names(self.settings),
+            models=model_names(self.settings),
             max_body_bytes=size_bytes(self.settings.limits.max_body_size),
-            request_ids=request_ids(),
+            request_ids=request_ids(secrets.token_hex(8)),
             clock=clock,
             started_s=unix_time(),
             tracer=self.tracer,
         )
 
-    def _make_tracer(self) -> Tracer | None:
-        tracing = self.settings.telemetry.tracing
-        if tracing.endpoint is None:
-            return None
-        from agent_runtime.spans import SpanTracer  # costs memory, so only for those who want it
-
-        place = self.process
-        resource = {
-            "service.name": "agentpool-runtime",
-            "service.instance.id": place.uid,
-            "k8s.namespace.name": place.namespace,
-            "k8s.pod.name": place.pod,
-            "agentpool.pool": place.pool,
-        }
-        spans = self.instruments.spans
-        return SpanTracer(
-            tracing.endpoint,
-            tracing.sample_percent / 100,
-            resource,
-            lambda outcome, number: spans.labels(outcome).inc(number),
-        )
-
 
 def _make_secrets(settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> Secrets:
     """Outside a cluster nobody would see a missing secret as a condition: there it stops the start."""
-    secrets = Secrets(settings, process, environ)
-    if not process.in_cluster and secrets.problems:
-        first = secrets.problems[0]
-        raise RuntimeSetupError(f"{first.field}: {first.message}")
-    return secrets
+    found = Secrets(settings, process, environ)
+    if not process.in_cluster and found.problems:
+        raise RuntimeSetupError(f"{found.problems[0].field}: {found.problems[0].message}")
+    return found
 
 
 def _make_trust(settings: RuntimeSettings, process: Process) -> Trust:
@@ -284,18 +261,3 @@ def _make_trust(settings: RuntimeSettings, process: Process) -> Trust:
     if not process.in_cluster and trust.problems:
         raise RuntimeSetupError(f"{trust.problems[0].field}: {trust.problems[0].message}")
     return trust
-
-
-def _model_names(settings: RuntimeSettings) -> list[str]:
-    """What a request may ask for."""
-    names = [model.name for model in settings.models]
-    return names if settings.right_sizing.mode == "Off" or AUTO in names else [*names, AUTO]
-
-
-def request_ids() -> Callable[[], str]:
-    """Ids that never repeat: chance for the process, a count for the request.
-
-    They are the runtime's own because the ledger counts each once: with a caller's ids a repeated one would be free.
-    """
-    prefix, numbers = f"req-{chance_source.token_hex(8)}-", count()
-    return lambda: f"{prefix}{next(numbers):x}"

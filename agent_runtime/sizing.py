@@ -168,3 +168,9 @@ def make_sizing(
 ) -> Sizing | None:
     """The chooser of a pool; None when right-sizing is off."""
     return None if settings.right_sizing.mode == "Off" else Sizing(settings, cost_of, instruments, budget)
+
+
+def model_names(settings: RuntimeSettings) -> list[str]:
+    """What a request may ask for."""
+    names = [model.name for model in settings.models]
+    return names if settings.right_sizing.mode == "Off" or AUTO in names else [*names, AUTO]

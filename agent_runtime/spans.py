@@ -108,7 +108,7 @@ class RequestTrace:
         self._forwarded = forwarded
         self._call: Span | None = None
 
-    def begin_call(self, model: str, host: str | None, port: int | None) -> Mapping[str, str]:
+    def begin_call(self, model: str) -> Mapping[str, str]:
         name = OPERATION_NAMES[self._operation]
         self._call = self._tracer.start_span(
             f"{name} {model}", context=set_span_in_context(self._span), kind=SpanKind.CLIENT
@@ -118,9 +118,12 @@ class RequestTrace:
         if self._call.is_recording():
             self._call.set_attributes({"gen_ai.operation.name": name, "gen_ai.request.model": model})
             self._call.set_attributes(_asked(self._fields))
-            self._call.set_attribute("gen_ai.provider.name", _provider(host or ""))
-            self._call.set_attributes({"server.address": host or "", "server.port": port or 0})
         return headers
+
+    def served_by(self, host: str | None, port: int | None) -> None:
+        if self._call is not None and host is not None:
+            self._call.set_attributes({"gen_ai.provider.name": _provider(host), "server.address": host})
+            self._call.set_attribute("server.port", port or 0)
 
     def end_call(
         self, usage: Usage, cost_nanousd: int | None, answer: bytes, *, streamed: bool, first_chunk_s: float

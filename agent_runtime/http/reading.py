@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from itertools import count
 from typing import Any
 
 from agent_runtime.cache.control import PLAIN, parse_cache_control
@@ -161,3 +162,12 @@ def _memory_short() -> ApiError:
         retry_after_s=RETRY_AFTER_S,
         should_retry=True,
     )
+
+
+def request_ids(process: str) -> Callable[[], str]:
+    """Ids that never repeat: ``process`` is chance, and each request has its number.
+
+    They are the runtime's own because the ledger counts each once: with a caller's ids a repeated one would be free.
+    """
+    numbers = count()
+    return lambda: f"req-{process}-{next(numbers):x}"

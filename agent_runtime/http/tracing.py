@@ -1,4 +1,4 @@
-"""What does a trace tell about a request, from the caller's side?"""
+"""Is a pool traced, and what does a trace tell about a request from the caller's side?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,31 @@ from dataclasses import replace
 
 from agent_runtime.forms import Reply
 from agent_runtime.requests import Request
+from agent_runtime.settings import Process
+from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.tracing import Trace, Tracer
 from agentpool_api.money import usd_exact
+from agentpool_api.runtime_settings import Tracing
+
+
+def make_tracer(tracing: Tracing, process: Process, instruments: Instruments) -> Tracer | None:
+    """What traces a pool's requests; None when no collector is named."""
+    if tracing.endpoint is None:
+        return None
+    from agent_runtime.spans import SpanTracer  # costs memory, so only for those who want it
+
+    resource = {
+        "service.name": "agentpool-runtime",
+        "service.instance.id": process.uid,
+        "k8s.namespace.name": process.namespace,
+        "k8s.pod.name": process.pod,
+        "agentpool.pool": process.pool,
+    }
+
+    def count(outcome: str, number: int) -> None:
+        instruments.spans.labels(outcome).inc(number)
+
+    return SpanTracer(tracing.endpoint, tracing.sample_percent / 100, resource, count)
 
 
 def traced(tracer: Tracer, request: Request, route: str) -> Request:

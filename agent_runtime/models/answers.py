@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from agent_runtime.errors import ApiError
+from agent_runtime.models.endpoints import Endpoint
 from agent_runtime.usage import Usage, usage_from
 
 
@@ -35,3 +37,24 @@ def read_answer(body: bytes, operation: str) -> tuple[Usage | None, bool]:
         bool(answer.choices) and all(isinstance(choice.finish_reason, str) for choice in answer.choices)
     )
     return usage_from({"usage": answer.usage}), finished and answer.error is None
+
+
+def invalid(endpoint: Endpoint, what: str) -> ApiError:
+    """The error of an answer that is none."""
+    return ApiError(
+        502,
+        "upstream_invalid_answer",
+        f"the endpoint of model {endpoint.model} sent {what}: check {endpoint.url_field}",
+        kind="server_error",
+        should_retry=False,
+    )
+
+
+def incomplete(model: str) -> ApiError:
+    """The error of a stream that ended too soon."""
+    return ApiError(
+        502,
+        "upstream_incomplete",
+        f"the endpoint of model {model} ended its stream before the answer was whole; try again",
+        kind="server_error",
+    )

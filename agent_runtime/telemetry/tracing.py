@@ -11,8 +11,11 @@ from agent_runtime.usage import Usage
 class Trace(Protocol):
     """The trace of one request, if it is traced at all: a span of the server and one for each call of a model."""
 
-    def begin_call(self, model: str, host: str | None, port: int | None) -> Mapping[str, str]:
+    def begin_call(self, model: str) -> Mapping[str, str]:
         """A model is called, by the endpoint's name of it; gives the headers that carry the trace on."""
+
+    def served_by(self, host: str | None, port: int | None) -> None:
+        """Which of the model's endpoints answers."""
 
     def end_call(
         self, usage: Usage, cost_nanousd: int | None, answer: bytes, *, streamed: bool, first_chunk_s: float

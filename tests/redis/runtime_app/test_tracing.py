@@ -148,6 +148,18 @@ async def test_a_failed_call_is_an_error_in_both_spans(start: Start, upstream: U
         assert values(span.attributes)["error.type"] == "upstream_error"
 
 
+async def test_the_endpoint_that_answered_is_named(start: Start, upstream: Upstream, collector: Collector) -> None:
+    dead = f"http://127.0.0.1:{free_port()}/v1"
+    places = [{"url": dead, "priority": 0}, {"url": upstream.url, "priority": 1}]
+    settings = {"models": [{"name": "chat", "endpoints": places}], "connections": {"retries": 1}}
+    runtime = await start(settings | {"telemetry": {"tracing": {"endpoint": collector.url, "samplePercent": 100}}})
+    async with runtime.chat() as response:
+        assert response.status == 200
+    await runtime.app.drain()
+    (call,) = collector.of_kind(Span.SPAN_KIND_CLIENT)
+    assert f":{values(call.attributes)['server.port']}/" in upstream.url
+
+
 @pytest.mark.parametrize(("percent", "parent", "spans"), [(0, None, 0), (100, UNSAMPLED, 0), (0, PARENT, 2)])
 async def test_who_begins_a_trace_decides_whether_it_is_kept(
     start: Start, upstream: Upstream, collector: Collector, percent: int, parent: str | None, spans: int
