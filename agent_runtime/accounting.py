@@ -37,9 +37,15 @@ class Accounts:
         price = self._prices[model]
         return price.cost_nanousd(usage) if price is not None else None
 
-    def book_call(self, request: Request, usage: Usage) -> int | None:
-        """Book an answer the endpoint made; its cost, or None when nobody knows the model's price."""
-        cost = self.cost_of(request.model, usage)
+    def book_call(self, request: Request, usage: Usage, *, discount_percent: int = 0) -> int | None:
+        """Book an answer the endpoint made; its cost, or None when nobody knows the model's price.
+
+        ``discount_percent`` is taken off the price, rounded in the endpoint's favour.
+        """
+        full = self.cost_of(request.model, usage)
+        cost = None if full is None else full - full * discount_percent // 100
+        if full is not None and cost is not None and cost < full:
+            self._instruments.batch_saved(request.model, full - cost)
         self._instruments.used(request.model, usage, cost or 0)
         if cost is None:
             self._instruments.unpriced.labels(request.model).inc()

@@ -34,7 +34,7 @@ class Asking:
     ) -> Answer:
         """The model's answer: whole, or with the first frame of a stream. Raises ApiError."""
         call = self._upstream.new_call(
-            route, lambda name: _body(request, shortened, name), headers, streaming=request.stream
+            route, lambda name: body_for(request, shortened, name), headers, streaming=request.stream
         )
         if self._hedging is None:
             return await self._upstream.call(call)
@@ -51,7 +51,7 @@ class Asking:
         self._instruments.upstreams.hedge_cost(request.model, cost_nanousd or 0)
 
 
-def _body(request: Request, shortened: Shortened | None, name: str) -> bytes:
+def body_for(request: Request, shortened: Shortened | None, name: str) -> bytes:
     """What an endpoint gets: the caller's bytes, with its name of the model and the wish for usage."""
     changes = dict[str, object]()
     if name != request.model:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
-from agent_runtime.asking import Asking
+from agent_runtime.asking import Asking, body_for
+from agent_runtime.batching import BatchedAnswer, Batching, Waiting
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Flight
 from agent_runtime.cache.responses import ResponseCache
@@ -31,6 +32,7 @@ class Work:
     __slots__ = (
         "asked",
         "began_s",
+        "discount_percent",
         "flight",
         "key",
         "leased",
@@ -50,6 +52,7 @@ class Work:
         self.asked: Asked | None = None
         self.shortened: Shortened | None = None
         self.waited_s = 0.0
+        self.discount_percent = 0
         self.upstream_s = 0.0
         self.began_s = 0.0
 
@@ -70,6 +73,7 @@ class Calls:
         on_end: Callable[[Work], None],
         paraphrases: Paraphrases | None = None,
         shortening: Shortening | None = None,
+        batching: Batching | None = None,
     ) -> None:
         self._asking = asking
         self._cache = cache
@@ -81,6 +85,7 @@ class Calls:
         self._on_end = on_end
         self._paraphrases = paraphrases
         self._shortening = shortening
+        self._batching = batching
 
     async def call(self, work: Work, cache: str) -> Reply:
         """Take a slot, call the endpoint, and give its answer on. Raises ApiError.
@@ -88,12 +93,16 @@ class Calls:
         ``cache`` is what the caller is told about the cache: miss or bypass.
         """
         request = work.request
-        work.waited_s = await self._slots.acquire()
+        if self._batching is not None and self._batching.wants(request):
+            reply = await self._batched(self._batching, work, cache)
+            if reply is not None:
+                return reply
+        work.waited_s += await self._slots.acquire()
         work.began_s = self._clock()
         streaming = False
         sent = False
         try:
-            if self._shortening is not None and request.operation == CHAT:
+            if self._shortening is not None and work.shortened is None and request.operation == CHAT:
                 work.shortened = await self._shortening.shorten(request.model, request.fields)
             sent = True
             called_s = self._clock()
@@ -119,6 +128,29 @@ class Calls:
             if not streaming:
                 self._slots.release(self._clock() - work.began_s)
 
+    async def _batched(self, batching: Batching, work: Work, cache: str) -> Reply | None:
+        """The answer of a batch with others; None when the request is to go on alone."""
+        request, began_s = work.request, self._clock()
+        if self._shortening is not None:
+            work.shortened = await self._shortening.shorten(request.model, request.fields)
+        waiting = Waiting(lambda name: body_for(request, work.shortened, name))
+        try:
+            answer = await batching.answer(request.model, waiting)
+        except asyncio.CancelledError:
+            if waiting.sent:
+                self._accounts.book_call(request, estimate(request.fields, 0))
+            raise
+        finally:
+            work.waited_s = self._clock() - began_s
+        if answer is None:
+            return None
+        work.discount_percent = answer.discount_percent
+        self._instruments.cache_result(cache)
+        told = Told(model=request.model, cache=cache, batch=f"size={answer.size}")
+        if work.shortened is not None:
+            told.compression = work.shortened.told
+        return self._whole(work, answer, told)
+
     def _purged(self, work: Work) -> bool:
         """Was the cache purged while this answer was made? Then it may be what the purge was about."""
         request, key = work.request, work.key or ""
@@ -131,7 +163,7 @@ class Calls:
         self._instruments.overhead.observe(own_s)
         return own_s
 
-    def _whole(self, work: Work, answer: Answer, told: Told) -> Reply:
+    def _whole(self, work: Work, answer: Answer | BatchedAnswer, told: Told) -> Reply:
         """Give on a JSON answer."""
         request = work.request
         answer.close()
@@ -205,7 +237,7 @@ class Calls:
     ) -> Entry:
         """Account for an answer and store it when it may be served again."""
         told.usage = usage
-        told.cost_nanousd = self._accounts.book_call(work.request, usage)
+        told.cost_nanousd = self._accounts.book_call(work.request, usage, discount_percent=work.discount_percent)
         now_s = self._unix_time()
         if work.request.trace is not None:
             work.request.trace.end_call(

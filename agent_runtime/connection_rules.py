@@ -21,6 +21,8 @@ def check_models(models: Sequence[Model]) -> None:
             raise RuntimeSetupError(f"{path}.endpoint: say once where the model is served: endpoint, or endpoints")
         if model.endpoints is not None and (model.api_key_secret_ref or model.api_key_env):
             raise RuntimeSetupError(f"{path}: with endpoints each one names its own key: move it there")
+        if model.batch is not None and model.kind != "chat":
+            raise RuntimeSetupError(f"{path}.batch: only chat models have batches; leave it out, or set kind to chat")
         for place, endpoint in enumerate(model.served_by):
             at = path if model.endpoints is None else f"{path}.endpoints[{place}]"
             if endpoint.api_key_secret_ref and endpoint.api_key_env:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from agent_runtime.accounting import Accounts
 from agent_runtime.answering import Answering, deadline_of, fallback_of, make_response_times
 from agent_runtime.asking import Asking
+from agent_runtime.batching import Batching
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
@@ -29,7 +30,7 @@ from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
 from agent_runtime.http.tracing import make_tracer
 from agent_runtime.memory import MemoryGuard, make_guard
-from agent_runtime.models.endpoints import make_routes, operations_of
+from agent_runtime.models.endpoints import batch_route, make_routes, operations_of
 from agent_runtime.models.hedging import Hedging
 from agent_runtime.models.pool import Pool
 from agent_runtime.models.reach import Reach
@@ -118,6 +119,23 @@ class Parts:
         hedging = Hedging(self.upstream, percent, self.instruments) if percent else None
         return Asking(self.upstream, hedging, self.accounts, self.instruments)
 
+    def _make_batching(self) -> Batching | None:
+        settings = self.settings
+        if settings.batching.mode == "Off":
+            return None
+        discounts = {model.name: model.batch.discount_percent for model in settings.models if model.batch is not None}
+        return Batching(
+            settings.batching,
+            {route.model: batch_route(route) for route in self.routes if route.model in discounts},
+            discounts,
+            self.upstream,
+            self.slots,
+            self.budget,
+            self.instruments,
+            endpoint_key=self.secrets.endpoint_key,
+            clock=clock,
+        )
+
     def _make_slots(self) -> Slots:
         limits = self.settings.limits
         return Slots(self.process.concurrency, limits.max_queued, duration_s(limits.queue_timeout), clock)
@@ -137,6 +155,7 @@ class Parts:
         return Pipeline(
             routes={(one.kind, one.model): one for route in self.routes for one in operations_of(route)},
             asking=self._make_asking(),
+            batching=self._make_batching(),
             cache=self.cache,
             slots=self.slots,
             accounts=self.accounts,

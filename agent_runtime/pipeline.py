@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from agent_runtime.accounting import Accounts
 from agent_runtime.asking import Asking
+from agent_runtime.batching import Batching
 from agent_runtime.cache.addresses import address, etag
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
@@ -48,6 +49,7 @@ class Pipeline:
         paraphrases: Paraphrases | None = None,
         sizing: Sizing | None = None,
         shortening: Shortening | None = None,
+        batching: Batching | None = None,
     ) -> None:
         self._sizing = sizing
         self._paraphrases = paraphrases
@@ -68,6 +70,7 @@ class Pipeline:
             on_end=lambda work: self._leading.end(cache, work),
             paraphrases=paraphrases,
             shortening=shortening,
+            batching=batching,
         )
         self.revalidations = Revalidations()
         self._leading = Leading(

@@ -68,6 +68,8 @@ class Told:
     overhead_s: float = 0.0
     right_sizing: str = ""
     """Which model was chosen and why; empty when none was."""
+    batch: str = ""
+    """With how many others the request went; empty when it went alone."""
     fallback: str = ""
     """What was answered because the deadline was over; empty when it was met, or there was none."""
     compression: str = ""

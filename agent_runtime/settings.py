@@ -163,6 +163,7 @@ def _check_rules(settings: RuntimeSettings) -> None:
         raise RuntimeSetupError("responseTime.minTarget is above maxTarget: lower the one or raise the other")
     for field, text in (
         ("responseTime.window", response_time.window),
+        ("batching.window", settings.batching.window),
         ("responseTime.minTarget", response_time.min_target),
         ("responseTime.target", response_time.target or "1s"),
         ("responseTime.deadline", response_time.deadline or "1s"),

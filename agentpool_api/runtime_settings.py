@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 
 from agentpool_api.quantity import Duration, Size
 from agentpool_api.schema import ApiModel
-from agentpool_api.serving import ResponseTime
+from agentpool_api.serving import Batching, ResponseTime
 from agentpool_api.upstreams import Connections, DnsName, Model
 
 SECRETS_DIR = "/var/run/agentpool/secrets"
@@ -191,5 +191,6 @@ class RuntimeSettings(ApiModel):
     right_sizing: RightSizing = RightSizing()
     connections: Connections = Connections()
     response_time: ResponseTime = ResponseTime()
+    batching: Batching = Batching()
     limits: Limits = Limits()
     telemetry: Telemetry = Telemetry()

@@ -1,10 +1,10 @@
-"""How soon are answers wanted? Settings of a runtime."""
+"""How soon are answers wanted, and may they wait for each other? Settings of a runtime."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from agentpool_api.quantity import Duration
 from agentpool_api.schema import ApiModel
@@ -31,3 +31,15 @@ class ResponseTime(ApiModel):
     """A faster chat model of the pool that is asked when the deadline is over; it has as long again."""
     fallback_text: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
     """What is answered when the deadline is over, after the fallback model where there is one."""
+
+
+class Batching(ApiModel):
+    """Chat requests that wait a moment for others of the same model, to go together. Streams never wait."""
+
+    mode: Literal["Off", "OnRequest", "Always"] = "OnRequest"
+    """OnRequest: requests with `x-agentpool-batch: true`, and while a budget's BatchRequests is in force all to models
+    with a `batch` endpoint. Always: all but those with `x-agentpool-batch: false`."""
+    size: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Most requests that go together."""
+    window: Duration = "100ms"
+    """Longest wait for others."""

@@ -83,6 +83,13 @@ class ModelEndpoint(ApiModel):
     """Share of the calls among endpoints of the same priority."""
 
 
+class BatchEndpoint(ApiModel):
+    """The model's endpoints answer `POST /v1/batch`, many requests in one call."""
+
+    discount_percent: Annotated[int, Field(ge=0, le=100)]
+    """What is taken off the model's price for requests in a batch, by your agreement with the vendor; 25, say."""
+
+
 class Model(ApiModel):
     """A model the pool's agents may call and the endpoints that serve it."""
 
@@ -98,6 +105,10 @@ class Model(ApiModel):
         (
             "!has(self.endpoints) || !(has(self.apiKeySecretRef) || has(self.apiKeyEnv))",
             "with endpoints each one names its own key: move apiKeySecretRef or apiKeyEnv there",
+        ),
+        (
+            "!has(self.batch) || self.kind == 'chat'",
+            "only chat models have batches: leave batch out, or set kind to chat",
         ),
     )
 
@@ -118,6 +129,8 @@ class Model(ApiModel):
     """The endpoint's key, from an environment variable of the runtime."""
     price: ModelPrice | None = None
     """Price of the model at all its endpoints; the shipped catalogue (genai-prices) when absent."""
+    batch: BatchEndpoint | None = None
+    """Set when the model's endpoints have `POST /v1/batch`; `batching` says which requests go there."""
     profile: ModelProfile | None = None
     """What the model is worth; right-sizing chooses among the chat models that have a profile and a price."""
 

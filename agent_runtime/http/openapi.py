@@ -21,6 +21,8 @@ HEADERS: Schema = {
     "x-agentpool-accuracy": _SHARE,
     "x-agentpool-max-latency-ms": {"type": "number", "minimum": 0},
     "x-agentpool-complexity": {"anyOf": [{"enum": [kind.value for kind in Complexity]}, _SHARE]},
+    "x-agentpool-deadline-ms": {"type": "number", "exclusiveMinimum": 0},
+    "x-agentpool-batch": {"enum": ["true", "false"]},
     "cache-control": {"type": "string"},
     "traceparent": {"type": "string"},
 }

@@ -55,6 +55,8 @@ def told_headers(told: Told) -> Headers:
         headers += [(b"content-location", told.address.encode()), (b"etag", told.etag.encode())]
     if told.right_sizing:
         headers.append((b"x-agentpool-right-sizing", _ascii(told.right_sizing)))
+    if told.batch:
+        headers.append((b"x-agentpool-batch", told.batch.encode()))
     if told.fallback:
         headers.append((b"x-agentpool-fallback", _ascii(told.fallback)))
     if told.compression:

@@ -103,6 +103,14 @@ def operations_of(route: Route) -> list[Route]:
     return [route, replace(route, kind="responses", endpoints=places)]
 
 
+def batch_route(route: Route) -> Route:
+    """The route of a chat model's batches."""
+    places = tuple(
+        replace(place, url=URL(f"{str(place.url).removesuffix(PATHS['chat'])}batch")) for place in route.endpoints
+    )
+    return replace(route, kind="batch", endpoints=places)
+
+
 def rewrite(body: bytes, changes: dict[str, object]) -> bytes:
     """The same JSON object with these top-level fields set; every other value stays as the caller wrote it."""
     if not changes:

@@ -1,4 +1,4 @@
-"""What do a request's headers ask of the model that answers it, and by when? Pure."""
+"""What do a request's headers ask of the model that answers it, by when, and with whom? Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ WISHES = frozenset(
         b"x-agentpool-max-latency-ms",
         b"x-agentpool-complexity",
         b"x-agentpool-deadline-ms",
+        b"x-agentpool-batch",
     )
 )
 """The headers, as ASGI names them."""
@@ -31,6 +32,8 @@ class Wishes:
     complexity: float | None = None
     deadline_s: float | None = None
     """After so long something else is answered; None: the pool's deadline."""
+    batch: bool | None = None
+    """It may, or must not, wait for others to go with; None: as the pool has it."""
 
 
 NO_WISHES = Wishes()
@@ -44,6 +47,7 @@ def parse_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         max_latency_ms=_number(headers, b"x-agentpool-max-latency-ms", "a number of milliseconds above 0, as in 1500"),
         complexity=_complexity(headers),
         deadline_s=_deadline(headers),
+        batch=_batch(headers),
     )
 
 
@@ -63,6 +67,17 @@ def _deadline(headers: Mapping[bytes, bytes]) -> float | None:
     if deadline_ms == 0:
         raise _bad(name, wanted)
     return None if deadline_ms is None else deadline_ms / 1000
+
+
+def _batch(headers: Mapping[bytes, bytes]) -> bool | None:
+    name = b"x-agentpool-batch"
+    value = headers.get(name)
+    if value is None:
+        return None
+    try:
+        return {b"true": True, b"false": False}[value.strip().lower()]
+    except KeyError:
+        raise _bad(name, "true or false") from None
 
 
 def _share(

@@ -123,6 +123,16 @@ class Instruments:
         self.budget_actions = Gauge(
             P + "budget_action", "1 while a budget asks the agents for this.", ["action"], registry=registry
         )
+        self._batches = Counter(
+            P + "batches",
+            "Requests that went together, by way: batch (one call), single (calls of their own).",
+            ["model", "way"],
+            registry=registry,
+        )
+        self._batched = Counter(P + "batched_requests", "Requests in them.", ["model", "way"], registry=registry)
+        self._batch_saved = Counter(
+            P + "batch_saved_usd", "Money saved by the discount of batch endpoints.", ["model"], registry=registry
+        )
         self._fallbacks = Counter(
             P + "fallbacks",
             "Requests whose deadline was over, by what they got: model, text, none.",
@@ -222,6 +232,13 @@ class Instruments:
 
     def right_sizing_saved(self, model: str, saved_nanousd: int) -> None:
         self._add(self._right_sizing_saved, model)(max(saved_nanousd, 0) / NANO_PER_USD)
+
+    def batched(self, model: str, way: str, size: int) -> None:
+        self._add(self._batches, model, way)(1)
+        self._add(self._batched, model, way)(size)
+
+    def batch_saved(self, model: str, saved_nanousd: int) -> None:
+        self._add(self._batch_saved, model)(saved_nanousd / NANO_PER_USD)
 
     def fell_back(self, kind: str) -> None:
         self._add(self._fallbacks, kind)(1)

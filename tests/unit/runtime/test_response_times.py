@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -119,3 +120,10 @@ def test_no_order_of_times_breaks_it_or_leaves_the_bounds(answers: list[tuple[fl
         shown = seen.snapshot(now_s)
         assert 0.1 <= shown.target_s <= 30.0
         assert shown.met is None or 0 <= shown.met <= 1
+
+
+def test_memory_does_not_depend_on_traffic() -> None:
+    seen = times()
+    for at in range(20_000):
+        seen.add(at % 100 / 10, 900.0 + at)
+    assert sum(sys.getsizeof(one.counts) for one in seen._slices) < 32 * 1024
