@@ -26,6 +26,8 @@ class RuntimeImage:
     """The agent runtime every pod runs."""
 
     image: str
+    semantic_image: str = ""
+    """The same with the semantic cache's encoder; empty when the operator was given none."""
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
 
@@ -94,6 +96,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         namespaces=env.names("AGENTPOOL_NAMESPACES"),
         runtime=RuntimeImage(
             image=env.required("AGENTPOOL_RUNTIME_IMAGE", "the image of the agent runtime"),
+            semantic_image=environment.get("AGENTPOOL_RUNTIME_SEMANTIC_IMAGE", "").strip(),
             pull_policy=env.choice("AGENTPOOL_RUNTIME_IMAGE_PULL_POLICY", _PULL_POLICIES, "IfNotPresent"),
             pull_secrets=env.names("AGENTPOOL_RUNTIME_IMAGE_PULL_SECRETS"),
         ),

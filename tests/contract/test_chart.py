@@ -274,6 +274,13 @@ def test_monitoring_is_off_until_asked_for(default: list[Manifest]) -> None:
     assert rules["metadata"]["labels"]["release"] == "prometheus"
 
 
+def test_the_image_with_the_encoder_is_the_operators_only_when_it_is_named(default: list[Manifest]) -> None:
+    assert "AGENTPOOL_RUNTIME_SEMANTIC_IMAGE" not in environment(operator_container(default))
+    named_one = render(images__semantic__repository="registry.example/runtime-semantic", images__semantic__tag="v2")
+    settings = environment(operator_container(named_one))
+    assert settings["AGENTPOOL_RUNTIME_SEMANTIC_IMAGE"] == "registry.example/runtime-semantic:v2"
+
+
 def test_the_dashboard_is_a_configmap_that_grafanas_sidecar_finds(default: list[Manifest]) -> None:
     assert not of_kind(default, "ConfigMap")
     (found,) = of_kind(render(metrics__dashboard__enabled="true"), "ConfigMap")

@@ -15,6 +15,7 @@ from agentpool_api.labels import (
 )
 from agentpool_api.quantity import duration_s, size_bytes
 from agentpool_api.runtime_settings import CA_DIR, CACHE_DIR, CONFIG_PATH, SECRETS_DIR
+from agentpool_operator.errors import ManifestRefusedError
 from agentpool_operator.manifests.config import make_config_map
 from agentpool_operator.manifests.merge import merged
 from agentpool_operator.manifests.placement import make_placement
@@ -85,7 +86,7 @@ def _pod_spec(values: PoolValues, capacity_type: str) -> dict[str, Any]:
 def _runtime_container(values: PoolValues, capacity_type: str) -> dict[str, Any]:
     return {
         "name": RUNTIME_CONTAINER,
-        "image": values.runtime.image,
+        "image": _image(values),
         "imagePullPolicy": values.runtime.pull_policy,
         "args": ["--config", CONFIG_PATH],
         "env": _runtime_env(values, capacity_type),
@@ -97,6 +98,23 @@ def _runtime_container(values: PoolValues, capacity_type: str) -> dict[str, Any]
         "readinessProbe": _probe("/readyz", period_s=1, failures=3),
         "volumeMounts": _runtime_mounts(values),
     }
+
+
+def _image(values: PoolValues) -> str:
+    """The lean image, or the one with the encoder for a pool that compares questions by meaning.
+
+    Raises ManifestRefusedError when there is none: without it the agents could only crash.
+    """
+    cache = values.spec.runtime.cache
+    if not (cache.enabled and cache.semantic.enabled and cache.semantic.match == "Learned"):
+        return values.runtime.image
+    if not values.runtime.semantic_image:
+        raise ManifestRefusedError(
+            "SemanticImageMissing",
+            "spec.runtime.cache.semantic.match: Learned needs the runtime with the encoder, and the operator was "
+            "given none: set images.semantic.repository of the chart, or match to Fuzzy or DomainWeighted",
+        )
+    return values.runtime.semantic_image
 
 
 def _beside(runtime: dict[str, Any]) -> dict[str, Any]:

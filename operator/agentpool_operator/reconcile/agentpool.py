@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,7 +84,7 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
     values = _values(context, key, state)
     await _stamp_victims(context, key, split)
     now_s = context.clock()
-    source = digest([state.generation, split.on_demand, split.spot, values.runtime.image, values.redis.digest])
+    source = digest([state.generation, split.on_demand, split.spot, asdict(values.runtime), values.redis.digest])
     refusal = state.refused
     if refusal is None or refusal.digest != source or now_s >= refusal.retry_at_s:
         try:
