@@ -22,6 +22,9 @@ Kubernetes sends the signal and takes the pod out of the Service at the same tim
 later: what they send until then would be refused for nothing. A preStop hook with `sleep` would do the same, but it is
 on by default only from Kubernetes 1.30 and knows nothing of the drain's time; the chart promises 1.29."""
 
+CLOCK_STEP_S = 1.0
+"""By so much the wall clock must go back to count as set back; slewing is slower."""
+
 LAST_WORDS_S = 2.0
 """Part of the drain's time kept for settling and leaving."""
 
@@ -35,6 +38,7 @@ class App(Parts):
     def __init__(self, settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> None:
         super().__init__(settings, process, environ)
         self._background: list[asyncio.Task[None]] = []
+        self._clock_offset_s = unix_time() - clock()
         self._left_s: float | None = None
 
     async def start(self) -> None:
@@ -63,8 +67,19 @@ class App(Parts):
             log(logging.WARNING, "not ready", reason=problem.reason, field=problem.field, problem=problem.message)
         log(logging.INFO, "serving", host=self.process.host, port=self.server.port, slots=self.process.concurrency)
 
+    def _watch_clock(self) -> None:
+        """Let the cache know when the wall clock was set back."""
+        offset_s = unix_time() - clock()
+        stepped_s = self._clock_offset_s - offset_s
+        self._clock_offset_s = offset_s
+        if stepped_s > CLOCK_STEP_S and self.cache is not None:
+            log(logging.WARNING, "the clock was set back; stored answers are not served", seconds=round(stepped_s, 3))
+            now_s = unix_time()
+            self._run(self.cache.clock_went_back(now_s + stepped_s, now_s))
+
     def _tick(self) -> None:
         self.server.tick()
+        self._watch_clock()
         if self.cache is not None:
             self.cache.memory.adapt(self.guard.used, self.guard.limit_bytes)
         self.trust.reload()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from agent_runtime.cache.broadcast import Broadcast
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.policies import MODEL_OUTPUT, RESPONSE, TOOL_RESULT, Policy
 from agent_runtime.cache.purges import Purges
-from agent_runtime.cache.responses import ResponseCache
+from agent_runtime.cache.responses import TIERS, ResponseCache
 from agent_runtime.cache.shared import SharedTier
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.memory import Shed
@@ -24,7 +25,8 @@ from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.settings import Process
 from agent_runtime.telemetry.instruments import Instruments
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import RuntimeSettings, SemanticCache
+from agentpool_api.runtime_settings import KindOfAnswers, RuntimeSettings, SemanticCache
+from agentpool_api.runtime_settings import ResponseCache as CacheSettings
 
 if TYPE_CHECKING:
     from agent_runtime.semantic.embedder import Embedder
@@ -54,9 +56,27 @@ def make_cache(
     memory = MemoryTier(cache.max_entries, size_bytes(cache.max_size), keep_s, adaptive=cache.adaptive_size)
     disk_bytes = size_bytes(cache.disk_size)
     disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
-    responses = ResponseCache(memory, shared, duration_s(cache.ttl), disk, broadcast)
+    responses = ResponseCache(memory, shared, make_policies(cache), disk, broadcast)
     responses.addressed = cache.edge != "Off"
     return responses
+
+
+def make_policies(cache: CacheSettings) -> dict[str, Policy]:
+    """How long and where each kind of answers is kept."""
+
+    def policy(wanted: KindOfAnswers) -> Policy:
+        return Policy(duration_s(wanted.ttl), frozenset(tier.lower() for tier in wanted.tiers))
+
+    return {
+        RESPONSE: Policy(duration_s(cache.ttl), frozenset(TIERS)),
+        MODEL_OUTPUT: policy(cache.model_outputs),
+        TOOL_RESULT: policy(cache.tool_results),
+    }
+
+
+def longest_life_s(cache: CacheSettings) -> float:
+    """After so long no stored answer is left."""
+    return max(policy.ttl_s for policy in make_policies(cache).values()) + duration_s(cache.keep_stale)
 
 
 def sheds(cache: ResponseCache | None, paraphrases: Paraphrases | None) -> list[Shed]:

@@ -10,6 +10,7 @@ from agent_runtime.asking import Asking, body_for
 from agent_runtime.batching import BatchedAnswer, Batching, Waiting
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Flight
+from agent_runtime.cache.policies import kind_of
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.errors import ApiError
 from agent_runtime.forms import Reply, in_form, ready_reply
@@ -238,7 +239,7 @@ class Calls:
         """Account for an answer and store it when it may be served again."""
         told.usage = usage
         told.cost_nanousd = self._accounts.book_call(work.request, usage, discount_percent=work.discount_percent)
-        now_s = self._unix_time()
+        now_s, kind = self._unix_time(), kind_of(work.request.operation, work.request.fields)
         if work.request.trace is not None:
             work.request.trace.end_call(
                 usage, told.cost_nanousd, body, streamed=streamed, first_chunk_s=work.upstream_s
@@ -248,10 +249,11 @@ class Calls:
             usage_frame=usage_frame,
             streamed=streamed,
             model=work.request.model,
+            kind=kind,
             usage=usage,
             cost_nanousd=told.cost_nanousd or 0,
             stored_s=now_s,
-            expires_s=now_s + (self._cache.ttl_s if self._cache is not None else 0.0),
+            expires_s=now_s + (self._cache.ttl_s(kind) if self._cache is not None else 0.0),
         )
         if work.key is not None and finished and self._cache is not None and not self._purged(work):
             self._cache.store(work.key, entry, now_s)

@@ -45,6 +45,8 @@ class ApiError(Exception):
         self.close = close
         self.body = body
         self.allow = allow
+        self.age_s: float | None = None
+        """How long ago the endpoint said so, when it was not asked again."""
 
     def payload(self) -> bytes:
         """The OpenAI error object as JSON."""

@@ -18,7 +18,7 @@ from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.forgetting import Forgetting
 from agent_runtime.cache.listening import Listener
 from agent_runtime.cache.purges import Purger, Purges
-from agent_runtime.caching import make_cache, make_paraphrases, sheds
+from agent_runtime.caching import longest_life_s, make_cache, make_paraphrases, sheds
 from agent_runtime.cgroup import find_cgroup
 from agent_runtime.conversations import Conversations
 from agent_runtime.deadlines import Deadlines
@@ -161,6 +161,7 @@ class Parts:
             accounts=self.accounts,
             instruments=self.instruments,
             clock=clock,
+            refusals_s=duration_s(self.settings.cache.refusals),
             unix_time=unix_time,
             paraphrases=self.paraphrases,
             sizing=make_sizing(self.settings, cost_of, self.instruments, self.budget),
@@ -190,7 +191,7 @@ class Parts:
             self.cache.purges if self.cache is not None else Purges(),
             self.link,
             keys.purges(self.process.namespace, self.process.pool),
-            life_s=duration_s(cache.ttl) + duration_s(cache.keep_stale),
+            life_s=longest_life_s(cache),
             unix_time=unix_time,
         )
         if self.cache is not None:

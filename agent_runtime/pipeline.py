@@ -13,6 +13,7 @@ from agent_runtime.batching import Batching
 from agent_runtime.cache.addresses import address, etag
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
+from agent_runtime.cache.refusals import Refusals
 from agent_runtime.cache.responses import TIERS, Found, Lookup, ResponseCache
 from agent_runtime.calls import Calls, Work
 from agent_runtime.errors import ApiError
@@ -46,6 +47,7 @@ class Pipeline:
         instruments: Instruments,
         clock: Callable[[], float],
         unix_time: Callable[[], float],
+        refusals_s: float = 0.0,
         paraphrases: Paraphrases | None = None,
         sizing: Sizing | None = None,
         shortening: Shortening | None = None,
@@ -55,6 +57,7 @@ class Pipeline:
         self._paraphrases = paraphrases
         self._routes = routes
         self._cache = cache
+        self._refusals = Refusals(refusals_s, cache.purges.cut_s) if cache is not None else None
         self._accounts = accounts
         self._instruments = instruments
         self._clock = clock
@@ -119,9 +122,12 @@ class Pipeline:
                 if found.stale:
                     self._revalidate(cache, Work(request, route, key, None), key)
                 return self._hit(request, found, body)
+            self._refuse_again(ask, request.model)
         try:
             return await self._leading.make(cache, Work(request, route, key, None), key, caller)
         except ApiError as error:
+            if self._refusals is not None:
+                self._refusals.note(key, error, self._unix_time())
             if not control.may_read or control.stale_if_error_s <= 0 or error.status not in STALE_IF_ERROR:
                 raise
             ask = Lookup(key, request.tenant, control, control.stale_if_error_s)
@@ -130,6 +136,13 @@ class Pipeline:
             if found is None or (body := in_form(request, found.entry)) is None:
                 raise
             return self._hit(request, found, body)
+
+    def _refuse_again(self, ask: Lookup, model: str) -> None:
+        """Raises the ApiError with which the endpoint has just refused the same request."""
+        refusal = self._refusals.find(ask, model, self._unix_time()) if self._refusals is not None else None
+        if refusal is not None:
+            self._instruments.cache_result("refused")
+            raise refusal
 
     def _revalidate(self, cache: ResponseCache, work: Work, key: str) -> None:
         def make(request: Request) -> Awaitable[Reply]:
@@ -166,7 +179,10 @@ class Pipeline:
             return None
         if wants_samples(request.fields) and control.max_age_s is None and not control.only_if_cached:
             return None
-        return cache_key(request.tenant.encode() + b"\n" + route.scope, request.fields)
+        try:
+            return cache_key(request.tenant.encode() + b"\n" + route.scope, request.fields)
+        except ValueError:
+            raise ApiError(400, "invalid_json", "the body is nested too deeply; 200 levels are enough") from None
 
     # --- answers that are there already ---
 

@@ -169,6 +169,8 @@ def _check_rules(settings: RuntimeSettings) -> None:
         ("responseTime.deadline", response_time.deadline or "1s"),
         ("limits.queueTimeout", settings.limits.queue_timeout),
         ("cache.ttl", settings.cache.ttl),
+        ("cache.modelOutputs.ttl", settings.cache.model_outputs.ttl),
+        ("cache.toolResults.ttl", settings.cache.tool_results.ttl),
     ):
         if duration_s(text) <= 0:
             raise RuntimeSetupError(f"{field} must be above 0; write it like 30s")

@@ -64,6 +64,15 @@ class SemanticCache(ApiModel):
     """Answers given at once to questions that match by their words, whatever the model."""
 
 
+class KindOfAnswers(ApiModel):
+    """How long, and where, answers of one kind are kept."""
+
+    ttl: Duration
+    """How long an answer may be served again."""
+    tiers: Annotated[list[Literal["L1", "L2", "L3"]], Field(min_length=1, max_length=3)]
+    """Where: the process, Redis, the agent's disk. Where none of them is there, the process."""
+
+
 class ResponseCache(ApiModel):
     """The exact-match cache of answers: in the process (L1) and in Redis (L2)."""
 
@@ -85,6 +94,13 @@ class ResponseCache(ApiModel):
     keep_stale: Duration = "1h"
     """How long after its `ttl` an answer is kept for callers who accept a stale one (`stale-while-revalidate`,
     `stale-if-error`)."""
+    model_outputs: KindOfAnswers = KindOfAnswers(ttl="2h", tiers=["L2", "L3"])
+    """Embeddings."""
+    tool_results: KindOfAnswers = KindOfAnswers(ttl="10m", tiers=["L1", "L2"])
+    """Answers to requests whose last message is a tool's result."""
+    refusals: Duration = "30s"
+    """How long a request that an endpoint refused for good (400, 404, 410, 413, 414, 415, 422) is refused again without
+    asking; 0s: never."""
     edge: Literal["Off", "Private", "Public"] = "Private"
     """Who else may keep stored answers, read by GET at the address in `Content-Location`: nobody; the caller's own HTTP
     cache; or, with Public, also a CDN, which then gives an answer to anyone who knows its address."""

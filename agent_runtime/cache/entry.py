@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from agent_runtime.cache.policies import RESPONSE
 from agent_runtime.usage import Usage
 
 if sys.version_info >= (3, 14):
@@ -36,6 +37,8 @@ class Entry:
     """The stream's frame that only holds usage, for callers who asked for it."""
     streamed: bool
     model: str
+    kind: str = RESPONSE
+    """See ``policies``."""
     usage: Usage
     cost_nanousd: int
     stored_s: float
@@ -59,6 +62,7 @@ def pack(entry: Entry) -> bytes:
         "packing": packing,
         "streamed": entry.streamed,
         "model": entry.model,
+        "kind": entry.kind,
         "usage": [entry.usage.input_tokens, entry.usage.cached_input_tokens, entry.usage.output_tokens],
         "estimated": entry.usage.estimated,
         "cost": entry.cost_nanousd,
@@ -82,6 +86,7 @@ def unpack(packed: bytes) -> Entry | None:
             usage_frame=fields["usage_frame"].encode(),
             streamed=bool(fields["streamed"]),
             model=str(fields["model"]),
+            kind=str(fields.get("kind", RESPONSE)),
             usage=Usage(int(tokens[0]), int(tokens[1]), int(tokens[2]), bool(fields["estimated"])),
             cost_nanousd=int(fields["cost"]),
             stored_s=float(fields["stored"]),

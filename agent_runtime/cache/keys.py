@@ -1,8 +1,9 @@
 """When are two requests the same, and may their answer be served twice?
 
 Pure. Two requests are the same when every field that can change the answer is equal: the order of JSON keys,
-whitespace and the form of numbers (``1``, ``1.0``, ``1e0``) do not count, and neither does whether the answer is
-streamed. Tenant, operation, endpoint and the endpoint's name for the model are part of the key.
+whitespace and the form of numbers (``1``, ``1.0``, ``1e0``) do not count, not in the arguments of tool calls either,
+nor do the ids that only join a tool's call with its result, nor whether the answer is streamed. Tenant, operation,
+endpoint and the endpoint's name for the model are part of the key.
 """
 
 from __future__ import annotations
@@ -16,19 +17,27 @@ import orjson
 _DELIVERY = frozenset({"stream", "stream_options"})
 """How an answer is delivered, not what it says."""
 
-_TEXT = frozenset({"messages", "input"})
-"""Fields without numbers that count: left as parsed, since walking a long conversation costs more than hashing it."""
+_TEXT = frozenset({"input"})
+"""Without numbers that count: left as parsed, since walking long texts costs more than hashing them."""
 
 _DISTINCT = frozenset({"n", "best_of"})
 
 
 def cache_key(scope: bytes, fields: Mapping[str, Any]) -> str:
-    """Digest (40 hex digits) of a request within a scope: its tenant, operation, endpoint and model."""
-    canonical = {
-        name: value if name in _TEXT else _plain(value) for name, value in fields.items() if name not in _DELIVERY
-    }
+    """Digest (40 hex digits) of a request within a scope: its tenant, operation, endpoint and model.
+
+    Raises ValueError when the request is nested too deeply (above 200 levels or so).
+    """
     digest = blake2b(scope, digest_size=20)
-    digest.update(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS))
+    try:
+        canonical = {
+            name: value if name in _TEXT else _messages(value) if name == "messages" else _plain(value)
+            for name, value in fields.items()
+            if name not in _DELIVERY
+        }
+        digest.update(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS))
+    except (orjson.JSONEncodeError, RecursionError):
+        raise ValueError("nested too deeply") from None
     return digest.hexdigest()
 
 
@@ -59,3 +68,45 @@ def _plain(value: Any) -> Any:
     if kind is list:
         return [_plain(part) for part in value]
     return value
+
+
+def _messages(messages: Any) -> Any:
+    """A conversation as parsed, like other texts, but for its tool calls."""
+    if not isinstance(messages, list):
+        return messages
+    numbers: dict[str, int] = {}
+    return [
+        _tool_message(message, numbers)
+        if isinstance(message, dict) and ("tool_calls" in message or "tool_call_id" in message)
+        else message
+        for message in messages
+    ]
+
+
+def _tool_message(message: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
+    """The message with its ids of tool calls numbered as they first occur, and arguments as the values they hold."""
+    changed = dict(message)
+    if isinstance(message.get("tool_call_id"), str):
+        changed["tool_call_id"] = numbers.setdefault(message["tool_call_id"], len(numbers))
+    if isinstance(message.get("tool_calls"), list):
+        changed["tool_calls"] = [_tool_call(call, numbers) for call in message["tool_calls"]]
+    return changed
+
+
+def _tool_call(call: Any, numbers: dict[str, int]) -> Any:
+    if not isinstance(call, dict):
+        return call
+    changed = dict(call)
+    if isinstance(call.get("id"), str):
+        changed["id"] = numbers.setdefault(call["id"], len(numbers))
+    function = call.get("function")
+    if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+        changed["function"] = function | {"arguments": _arguments(function["arguments"])}
+    return changed
+
+
+def _arguments(text: str) -> Any:
+    try:
+        return [_plain(orjson.loads(text))]  # in a list, so that no text is taken for a value
+    except orjson.JSONDecodeError:
+        return text

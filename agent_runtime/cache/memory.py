@@ -51,7 +51,7 @@ class MemoryTier:
     """Answers in the process. ``adaptive``: its size follows what more of it would bring, see ``adapt``."""
 
     def __init__(self, max_entries: int, max_bytes: int, keep_stale_s: float = 0.0, *, adaptive: bool = False) -> None:
-        self._keep_stale_s = keep_stale_s
+        self.keep_stale_s = keep_stale_s
         self._configured = max_entries, max_bytes
         self._adaptive = adaptive
         self.scale = 1.0
@@ -83,7 +83,7 @@ class MemoryTier:
     def get(self, key: str, now_s: float) -> Entry | None:
         """The answer, fresh or still kept for callers who accept a stale one."""
         entry = self._entries.get(key)
-        if entry is not None and entry.expires_s + self._keep_stale_s <= now_s:
+        if entry is not None and entry.expires_s + self.keep_stale_s <= now_s:
             self.remove(key)
             entry = None
         if entry is not None:
@@ -94,7 +94,7 @@ class MemoryTier:
 
     def put(self, key: str, entry: Entry, now_s: float) -> None:
         """Keep an answer until nobody may get it any more or it is worth less than others."""
-        leaves_s = entry.expires_s + self._keep_stale_s
+        leaves_s = entry.expires_s + self.keep_stale_s
         if leaves_s <= now_s or entry.size_bytes > self._queues.max_bytes:
             return
         self._entries[key] = entry
@@ -103,7 +103,7 @@ class MemoryTier:
             self._shadow.stored(key, entry.size_bytes)
         heapq.heappush(self._leaving, (leaves_s, key))
         if len(self._leaving) > 2 * len(self._entries) + 64:
-            self._leaving = [(kept.expires_s + self._keep_stale_s, name) for name, kept in self._entries.items()]
+            self._leaving = [(kept.expires_s + self.keep_stale_s, name) for name, kept in self._entries.items()]
             heapq.heapify(self._leaving)
 
     def remove(self, key: str) -> None:
@@ -120,7 +120,7 @@ class MemoryTier:
         while self._leaving and self._leaving[0][0] <= now_s:
             _, key = heapq.heappop(self._leaving)
             entry = self._entries.get(key)
-            if entry is not None and entry.expires_s + self._keep_stale_s <= now_s:
+            if entry is not None and entry.expires_s + self.keep_stale_s <= now_s:
                 self.remove(key)
 
     def adapt(self, used_bytes: int, limit_bytes: int) -> None:

@@ -5,7 +5,7 @@ A tier that fails is a miss. Which answer a caller accepts is the caller's Cache
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from agent_runtime.cache.broadcast import Broadcast
@@ -13,11 +13,16 @@ from agent_runtime.cache.control import CacheControl
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.memory import MemoryTier
+from agent_runtime.cache.policies import Policy
 from agent_runtime.cache.purges import Purges
 from agent_runtime.cache.shared import SharedTier, Turn
 
 TIERS = ("l1", "l2", "l3")
 """The process, Redis, this agent's disk."""
+
+
+MOST_SKEW_S = 10.0
+"""An answer from further in the future was stored by a clock that is wrong, or was wrong here: its age is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,17 @@ class ResponseCache:
         self,
         memory: MemoryTier,
         shared: SharedTier | None,
-        ttl_s: float,
+        policies: Mapping[str, Policy],
         disk: DiskTier | None = None,
         broadcast: Broadcast | None = None,
     ) -> None:
+        there = {"l1"} | ({"l2"} if shared is not None else set()) | ({"l3"} if disk is not None else set())
+        self._tiers = {kind: (policy.tiers & there) or {"l1"} for kind, policy in policies.items()}
+        self._policies = policies
         self.disk = disk
         self.memory = memory
         self.shared = shared
-        self.ttl_s = ttl_s
+        self._distrusted_until_s = 0.0
         self.broadcast = broadcast
         self.addressed = False
         """Stored answers can be read by GET at an address of their own."""
@@ -73,13 +81,12 @@ class ResponseCache:
         """An answer from Redis or from this agent's disk, promoted into the tiers before it."""
         entry = await self.shared.get(ask.key) if self.shared is not None else None
         if entry is not None and (found := self._accepted(entry, "l2", ask, now_s)) is not None:
-            self.memory.put(ask.key, entry, now_s)
+            self._put_l1(ask.key, entry, now_s)
             return found
         on_disk = await self._from_disk(ask, now_s)
         if on_disk is not None:
-            self.memory.put(ask.key, on_disk.entry, now_s)
-            if self.shared is not None:
-                self.shared.put(ask.key, on_disk.entry)
+            self._put_l1(ask.key, on_disk.entry, now_s)
+            self._put_l2(ask.key, on_disk.entry)
         return on_disk
 
     async def _from_disk(self, ask: Lookup, now_s: float) -> Found | None:
@@ -95,9 +102,9 @@ class ResponseCache:
             return None, turn, name
         found = self._accepted(entry, "l2", ask, now_s) if entry is not None else await self._from_disk(ask, now_s)
         if found is not None:
-            self.memory.put(ask.key, found.entry, now_s)
+            self._put_l1(ask.key, found.entry, now_s)
             if turn is Turn.MINE:  # it was on the disk: the others find it in Redis now
-                self.shared.put(ask.key, found.entry)
+                self._put_l2(ask.key, found.entry)
                 self.release(ask.key)
             return found, Turn.ALONE, ""
         return None, turn, name
@@ -118,17 +125,44 @@ class ResponseCache:
         if self.tell_others is not None:
             await self.tell_others(keys)
 
+    def ttl_s(self, kind: str) -> float:
+        """How long an answer of this kind may be served."""
+        return self._policies[kind].ttl_s
+
     def store(self, key: str, entry: Entry, now_s: float) -> None:
-        """Keep an answer in every tier."""
-        self.memory.put(key, entry, now_s)
-        if self.shared is not None:
-            self.shared.put(key, entry)
-        if self.disk is not None:
+        """Keep an answer in the tiers of its kind."""
+        self._put_l1(key, entry, now_s)
+        self._put_l2(key, entry)
+        if self.disk is not None and "l3" in self._tiers_of(entry):
             self.disk.put(key, entry)
+
+    async def clock_went_back(self, before_s: float, now_s: float) -> None:
+        """The clock showed ``before_s`` already: of what was stored until then nobody can tell the age.
+
+        Nothing stored before is served again: not from here, and from Redis not until it has expired.
+        """
+        longest_s = max(policy.ttl_s for policy in self._policies.values())
+        if before_s - now_s <= longest_s + self.memory.keep_stale_s:  # else it is in the future for as long as it lives
+            self._distrusted_until_s = max(before_s, self._distrusted_until_s)
+        self.memory.clear()
+        if self.disk is not None:
+            await self.disk.clear()
+
+    def _tiers_of(self, entry: Entry) -> Set[str]:
+        return self._tiers.get(entry.kind, frozenset())
+
+    def _put_l1(self, key: str, entry: Entry, now_s: float) -> None:
+        if "l1" in self._tiers_of(entry):
+            self.memory.put(key, entry, now_s)
+
+    def _put_l2(self, key: str, entry: Entry) -> None:
+        if self.shared is not None and "l2" in self._tiers_of(entry):
+            self.shared.put(key, entry)
 
     def _accepted(self, entry: Entry, tier: str, ask: Lookup, now_s: float) -> Found | None:
         """``age`` is never negative: the clock of the agent that stored the answer may be ahead."""
-        if entry.stored_s <= self.purges.cut_s(ask.tenant, entry.model, ask.key):
+        cut_s = max(self.purges.cut_s(ask.tenant, entry.model, ask.key), self._distrusted_until_s)
+        if entry.stored_s <= cut_s or entry.stored_s > now_s + MOST_SKEW_S:
             return None
         age_s = max(now_s - entry.stored_s, 0.0)
         staleness_s = ask.control.staleness_s(age_s, entry.expires_s - now_s)

@@ -33,6 +33,9 @@ def error_headers(error: ApiError) -> Headers:
         headers.append((b"allow", error.allow.encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.age_s is not None:
+        headers += [(b"x-agentpool-cache", b"refused"), (b"age", b"%d" % int(error.age_s))]
+        headers.append((b"cache-status", b"agentpool; hit; detail=refused"))
     if error.close:
         headers.append(CLOSE)
     return headers

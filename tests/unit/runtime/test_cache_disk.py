@@ -5,7 +5,7 @@ import pytest
 
 from agent_runtime.cache.disk import FILE, DiskTier
 from agent_runtime.cache.responses import ResponseCache
-from tests.unit.runtime.builders import entry
+from tests.unit.runtime.builders import entry, policies
 from tests.unit.runtime.test_cache_memory import NOW, MemoryTier, ask
 
 
@@ -123,7 +123,7 @@ async def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
 async def test_an_answer_from_the_disk_moves_up_with_its_remaining_life(tmp_path: Path) -> None:
     disk = make(tmp_path)
     disk.put("k", entry(stored_s=NOW - 50, expires_s=NOW + 10))
-    cache = ResponseCache(MemoryTier(10, 100_000), None, 3600, disk)
+    cache = ResponseCache(MemoryTier(10, 100_000), None, policies(3600), disk)
     found = await cache.lookup_shared(ask(), NOW)
     assert found is not None and (found.tier, found.age_s) == ("l3", 50)
     promoted = cache.lookup(ask(), NOW + 9)

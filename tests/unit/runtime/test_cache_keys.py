@@ -79,3 +79,84 @@ def test_tenants_and_endpoints_are_kept_apart() -> None:
 )
 def test_a_request_for_samples_is_not_answered_twice_with_one(fields: dict, samples: bool) -> None:
     assert wants_samples(fields) is samples
+
+
+PARTS = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def rewritten(value, chance):
+    """The same JSON, written in another way: order of keys, form of whole numbers."""
+    if isinstance(value, dict):
+        names = list(value)
+        chance.shuffle(names)
+        return {name: rewritten(value[name], chance) for name in names}
+    if isinstance(value, list):
+        return [rewritten(part, chance) for part in value]
+    if type(value) is int and chance.random() < 0.5:
+        return float(value)
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value
+
+
+@given(PARTS, PARTS, st.randoms(use_true_random=False))
+def test_how_a_request_is_written_does_not_matter(parameters, arguments, chance) -> None:
+    def request(parameters, arguments, call_id: str, indent: int | None) -> dict:
+        call = {"id": call_id, "function": {"name": "f", "arguments": json.dumps(arguments, indent=indent)}}
+        messages = [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call_id, "content": "x"},
+        ]
+        tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+        written = json.dumps({"model": "m", "messages": messages, "tools": tools, "temperature": 0}, indent=indent)
+        return orjson.loads(written)
+
+    one = request(parameters, arguments, "call_a", None)
+    other = request(rewritten(parameters, chance), rewritten(arguments, chance), "call_b", 2)
+    assert cache_key(b"t", one) == cache_key(b"t", rewritten(other, chance))
+
+
+@given(PARTS, PARTS)
+def test_arguments_that_differ_are_told_apart(one, other) -> None:
+    def key(arguments: str) -> str:
+        call = {"id": "a", "function": {"name": "f", "arguments": arguments}}
+        return cache_key(b"t", {"messages": [{"role": "assistant", "tool_calls": [call]}]})
+
+    assert (key(json.dumps(one)) == key(json.dumps(other))) == same(one, other)
+    assert key("not JSON") != key(json.dumps("not JSON"))
+
+
+def same(one, other) -> bool:
+    """Equal as JSON: numbers by value, and true is no 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def test_results_that_belong_to_other_calls_are_told_apart() -> None:
+    def key(first: str, second: str) -> str:
+        calls = [{"id": name, "function": {"name": "f", "arguments": "{}"}} for name in ("a", "b")]
+        results = [
+            {"role": "tool", "tool_call_id": first, "content": "one"},
+            {"role": "tool", "tool_call_id": second, "content": "two"},
+        ]
+        return cache_key(b"t", {"messages": [{"role": "assistant", "tool_calls": calls}, *results]})
+
+    assert key("a", "b") != key("b", "a")
+
+
+@pytest.mark.parametrize("field", ["tools", "messages", "input"])
+@pytest.mark.parametrize("depth", [300, 900])
+def test_a_request_nested_too_deeply_has_no_key(field: str, depth: int) -> None:
+    fields = orjson.loads(b'{"%s": %s1%s}' % (field.encode(), b"[" * depth, b"]" * depth))
+    with pytest.raises(ValueError, match="deeply"):
+        cache_key(b"t", fields)

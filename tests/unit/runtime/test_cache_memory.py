@@ -1,7 +1,7 @@
 from agent_runtime.cache.control import CacheControl
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.responses import Lookup, ResponseCache
-from tests.unit.runtime.builders import entry
+from tests.unit.runtime.builders import entry, policies
 
 NOW = 1000.0
 
@@ -59,7 +59,7 @@ class SharedStub:
 
 async def test_a_hit_moves_up_with_its_remaining_life() -> None:
     kept = {"k": entry(stored_s=NOW - 50, expires_s=NOW + 10)}
-    cache = ResponseCache(MemoryTier(10, 100_000), SharedStub(kept), 3600)  # type: ignore[arg-type]
+    cache = ResponseCache(MemoryTier(10, 100_000), SharedStub(kept), policies(3600))  # type: ignore[arg-type]
     found = await cache.lookup_shared(ask(), NOW)
     assert found is not None and (found.tier, found.age_s) == ("l2", 50)
     promoted = cache.lookup(ask(), NOW + 9)
@@ -68,21 +68,21 @@ async def test_a_hit_moves_up_with_its_remaining_life() -> None:
 
 
 async def test_an_answer_that_is_too_old_for_the_caller_is_a_miss() -> None:
-    cache = ResponseCache(MemoryTier(10, 100_000), None, 3600)
+    cache = ResponseCache(MemoryTier(10, 100_000), None, policies(3600))
     cache.store("k", entry(stored_s=NOW - 20), NOW)
     assert cache.lookup(ask(max_age_s=19), NOW) is None
     assert cache.lookup(ask(max_age_s=20), NOW) is not None
 
 
 def test_a_clock_that_is_ahead_elsewhere_gives_no_negative_age() -> None:
-    cache = ResponseCache(MemoryTier(10, 100_000), None, 3600)
+    cache = ResponseCache(MemoryTier(10, 100_000), None, policies(3600))
     cache.store("k", entry(stored_s=NOW + 5, expires_s=NOW + 65), NOW)
     found = cache.lookup(ask(), NOW)
     assert found is not None and found.age_s == 0
 
 
 def test_a_stale_answer_is_kept_only_for_those_who_accept_it() -> None:
-    cache = ResponseCache(MemoryTier(10, 100_000, keep_stale_s=100), None, 60)
+    cache = ResponseCache(MemoryTier(10, 100_000, keep_stale_s=100), None, policies(60))
     cache.store("k", entry(stored_s=NOW, expires_s=NOW + 60), NOW)
     assert cache.lookup(ask(), NOW + 60) is None
     found = cache.lookup(ask(stale_s=10), NOW + 70)
@@ -94,7 +94,7 @@ def test_a_stale_answer_is_kept_only_for_those_who_accept_it() -> None:
 
 
 def test_a_purged_answer_is_not_served_in_any_state() -> None:
-    cache = ResponseCache(MemoryTier(10, 100_000, keep_stale_s=100), None, 60)
+    cache = ResponseCache(MemoryTier(10, 100_000, keep_stale_s=100), None, policies(60))
     cache.store("k", entry(stored_s=NOW), NOW)
     cache.purges.add("tenant m", NOW)
     assert cache.lookup(ask(stale_s=1000), NOW + 1) is None
