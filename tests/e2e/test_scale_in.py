@@ -1,0 +1,233 @@
+"""Agents leave under load: nothing that was begun is lost, whoever sends them away.
+
+``SCALE_INS=200 .venv/bin/python -m pytest -s tests/e2e/test_scale_in.py`` prints the figures of docs/scaling.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from agentpool_api import keys
+from cluster.errors import ClusterError
+from demo.cluster_setup import RELEASE_NAMESPACE, Kubectl, example
+from tests.e2e.load import Load
+from tests.e2e.place import Place, eventually, pool
+
+SCALE_INS = int(os.environ.get("SCALE_INS", "6"))
+POOL, STREAM, GROUP = "workers", "jobs", "agents"
+LEAST, MOST = 2, 7
+COST = "controller.kubernetes.io/pod-deletion-cost"
+WORKER = (Path(__file__).parent / "worker.py").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet(Place):
+    """A pool whose agents answer requests and work off a queue, with the queue's Redis."""
+
+    redis: redis.Redis
+
+    @property
+    def stream(self) -> str:
+        return keys.queue(self.namespace, STREAM)
+
+    def all_pods(self) -> list[dict[str, Any]]:
+        return list(json.loads(self("get", "pods", "--output", "json"))["items"])
+
+    def resize(self, agents: int) -> None:
+        self("scale", f"agentpool/{POOL}", f"--replicas={agents}")
+
+    def wait_ready(self, agents: int, *, timeout_s: float = 90) -> None:
+        eventually(f"{agents} ready agents", lambda: len(self.pods(POOL)) == agents, timeout_s)
+
+    def load(self, **changes: Any) -> Load:
+        service = self.get("service", POOL)
+        port = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "http")
+        key = base64.b64decode(self("get", "secret", f"{POOL}-key", "--output", "jsonpath={.data.api-key}")).decode()
+        return Load(f"http://{service['spec']['clusterIP']}:{port}/v1", key, self.redis, self.stream, **changes)
+
+    def verdict(self, load: Load, what: str) -> None:
+        """Every request whole, every stream uncut, every task done and acknowledged."""
+        book = load.book
+
+        def rest() -> int:
+            (group,) = self.redis.xinfo_groups(self.stream)
+            return int(group["lag"] + group["pending"])
+
+        eventually("the queue worked off", lambda: rest() == 0, 90)
+        done = self.redis.hgetall(f"{self.stream}:done")
+        failed = self.redis.hgetall(f"{self.stream}:failed")
+        twice = sum(int(times) > 1 for times in done.values())
+        print(
+            f"{what}: {book.answered} of {book.asked} requests, {book.streamed} of {book.streams} streams and "
+            f"{sum(entry in done for entry in book.tasks)} of {len(book.tasks)} tasks done, {twice} done twice"
+        )
+        assert book.lost == []
+        assert (book.answered, book.streamed) == (book.asked, book.streams)
+        assert [entry for entry in book.tasks if entry not in done] == []
+        assert failed == {}
+
+
+@pytest.fixture(scope="module")
+def fleet(kubectl: Kubectl) -> Iterator[Fleet]:
+    deployment = json.loads(
+        kubectl("get", "deployment", "agentpool-operator", "--namespace", RELEASE_NAMESPACE, "--output", "json")
+    )
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]  # it holds a Redis client
+    password = base64.b64decode(
+        kubectl("get", "secret", "agentpool-redis", "-n", RELEASE_NAMESPACE, "-o", "jsonpath={.data.password}")
+    ).decode()
+    address = kubectl("get", "service", "agentpool-redis", "-n", RELEASE_NAMESPACE, "-o", "jsonpath={.spec.clusterIP}")
+    queue = redis.Redis(address, password=password, decode_responses=True)
+    fleet = Fleet(kubectl, f"test-{secrets.token_hex(3)}", queue)
+    kubectl("create", "namespace", fleet.namespace)
+    fleet.apply(*example("model-secret.yaml"))
+    fleet.redis.xgroup_create(fleet.stream, GROUP, mkstream=True)
+    fleet.apply(
+        pool(
+            POOL,
+            minAgents=0,
+            maxAgents=MOST,
+            replicas=LEAST,
+            spot={"percent": 50},
+            agent={"image": image, "command": ["python", "-c", WORKER], "concurrency": 6, "drainTimeout": "60s"},
+            scaling={"queue": {"stream": STREAM, "group": GROUP}},
+        )
+    )
+    fleet.wait_ready(LEAST)
+    yield fleet
+    fleet.redis.close()
+    kubectl("delete", "namespace", fleet.namespace, "--wait=false", "--ignore-not-found")
+
+
+def victims_of(fleet: Fleet, before: set[str]) -> tuple[list[str], list[str]]:
+    """Agents that were told to go, and those of them that were busier than one that stays, as the operator saw it."""
+    pods = [pod for pod in fleet.all_pods() if pod["metadata"]["name"] in before]
+    leaving = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
+    wrong = []
+    for victim in leaving:
+        owner = victim["metadata"]["ownerReferences"][0]["uid"]
+        stays = [pod for pod in pods if pod not in leaving and pod["metadata"]["ownerReferences"][0]["uid"] == owner]
+        if any(cost_of(pod) < cost_of(victim) for pod in stays):
+            wrong.append(victim["metadata"]["name"])
+    return [pod["metadata"]["name"] for pod in leaving], wrong
+
+
+def cost_of(pod: dict[str, Any]) -> int:
+    return int(pod["metadata"].get("annotations", {}).get(COST, "0"))
+
+
+@pytest.mark.timeout(120 + 12 * SCALE_INS, func_only=True)
+def test_random_scale_ins_under_load_lose_and_cut_nothing_and_take_idle_agents_first(fleet: Fleet) -> None:
+    chance = random.Random(15)
+    gone, wrong, busy = 0, [], 0
+    with fleet.load() as load:
+        while gone < SCALE_INS:
+            fleet.resize(MOST)
+            fleet.wait_ready(MOST)
+            before = set(fleet.pods(POOL))
+            least = max(LEAST, MOST - (SCALE_INS - gone))
+            rest = chance.randint(least, min(least + 2, MOST - 1))
+            fleet.resize(rest)
+            eventually("agents to leave", lambda rest=rest: len(fleet.pods(POOL, ready=False)) == rest, 30, 0.1)
+            leaving, chosen_wrongly = victims_of(fleet, before)
+            gone += MOST - rest
+            wrong += chosen_wrongly
+            busy += sum(cost_of(pod) > 0 for pod in fleet.all_pods() if pod["metadata"]["name"] in leaving)
+            if SCALE_INS > 20:
+                print(f"{gone} scale-ins, {len(load.book.lost)} lost", flush=True)
+    print(f"{gone} scale-ins, {busy} of agents that were at work, {len(wrong)} of a busier agent than one that stayed")
+    fleet.verdict(load, "scale-ins")
+    assert wrong == []
+
+
+def test_a_drained_node_loses_nothing_and_the_disruption_budget_paces_it(fleet: Fleet) -> None:
+    """As `kubectl drain` does it: evictions, each tried again while the budget refuses it."""
+    fleet.resize(4)
+    fleet.wait_ready(4)
+    before = fleet.pods(POOL)
+    refused = 0
+    with fleet.load() as load:
+        for name in before:
+            refused += evict(fleet, name)
+        eventually("other agents", lambda: len(set(fleet.pods(POOL)) - set(before)) == 4, 90)
+    print(f"{len(before)} evictions, {refused} refused for a while by the disruption budget")
+    assert refused > 0
+    fleet.verdict(load, "drain")
+
+
+def evict(fleet: Fleet, name: str) -> int:
+    """Evict one pod; how often it was refused."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": fleet.namespace}}
+    path = f"/api/v1/namespaces/{fleet.namespace}/pods/{name}/eviction"
+    refused = 0
+
+    def is_taken() -> bool:
+        nonlocal refused
+        try:
+            fleet.kubectl("create", "--raw", path, "--filename", "-", stdin=json.dumps(body))
+        except ClusterError as error:
+            assert "disruption budget" in str(error), error
+            refused += 1
+            return False
+        return True
+
+    eventually(f"the eviction of {name}", is_taken, 90, 0.5)
+    return refused
+
+
+def test_an_interruption_of_half_the_agents_at_once_loses_nothing(fleet: Fleet) -> None:
+    """As at the end of a spot node: its pods get SIGTERM together, whatever the disruption budget says."""
+    fleet.resize(4)
+    fleet.wait_ready(4)
+    before = fleet.pods(POOL)
+    with fleet.load() as load:
+        fleet("delete", "pod", *before[:2], "--wait=false")
+        eventually("agents in their place", lambda: len(set(fleet.pods(POOL)) - set(before)) == 2, 60)
+    fleet.verdict(load, "interruption")
+
+
+def test_a_task_of_a_killed_agent_is_taken_over(fleet: Fleet) -> None:
+    fleet.resize(2)
+    fleet.wait_ready(2)
+    entry = fleet.redis.xadd(fleet.stream, {"seconds": "5"})
+
+    def holder() -> str | None:
+        held = fleet.redis.xpending_range(fleet.stream, GROUP, entry, entry, 1)
+        return str(held[0]["consumer"]) if held else None
+
+    eventually("an agent to take it", holder)
+    name = holder()
+    with suppress(ClusterError):
+        fleet("delete", "pod", str(name), "--grace-period=0", "--force")
+    eventually("another to finish it", lambda: fleet.redis.hget(f"{fleet.stream}:done", entry) == "1", 60)
+    assert holder() is None
+
+
+def test_one_task_wakes_the_pool_from_zero_and_done_it_rests_again(fleet: Fleet) -> None:
+    scaling = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
+    patch = {"spec": {"replicas": None, "idleTimeout": "3s", "warmAgents": 0, "scaling": scaling}}
+    fleet("patch", "agentpool", POOL, "--type=merge", f"--patch={json.dumps(patch)}")
+    eventually("no agent", lambda: not fleet.all_pods(), 90)
+    entry = fleet.redis.xadd(fleet.stream, {"seconds": "0.5"})
+    woke_s = eventually("an agent made", fleet.all_pods, 30, 0.05)
+    served_s = woke_s + eventually(
+        "the task done", lambda: fleet.redis.hget(f"{fleet.stream}:done", entry) == "1", 60, 0.05
+    )
+    print(f"one task at a pool of none: an agent made after {woke_s:.1f} s, the task done after {served_s:.1f} s")
+    assert woke_s <= 3.5
+    described = fleet("describe", "agentpool", POOL)
+    assert "FirstTask" in described
+    assert "queue: 1 unread" in described
+    eventually("no agent again", lambda: not fleet.pods(POOL, ready=False), 60)
