@@ -16,11 +16,14 @@ from agent_runtime.telemetry.logs import log
 from agentpool_api.runtime_settings import RuntimeSettings
 
 LEAVING_S = 2.0
-"""How long an agent in a pod still takes requests after SIGTERM, while it says that it is not ready.
+"""An agent in a pod takes requests after SIGTERM, while it says that it is not ready, until none came for so long.
 
 Kubernetes sends the signal and takes the pod out of the Service at the same time, and the nodes learn it a moment
-later: what they send until then would be refused for nothing. A preStop hook with `sleep` would do the same, but it is
-on by default only from Kubernetes 1.30 and knows nothing of the drain's time; the chart promises 1.29."""
+later, a busy node several seconds: what they send until then would be refused for nothing. A preStop hook with `sleep`
+knows nothing of that, nor of the drain's time."""
+
+LONGEST_LEAVING_S = 20.0
+"""After this, or a quarter of the drain's time, new requests are refused all the same."""
 
 CLOCK_STEP_S = 1.0
 """By so much the wall clock must go back to count as set back; slewing is slower."""
@@ -101,7 +104,7 @@ class App(Parts):
         work_ends_s = max(deadline_s - LAST_WORDS_S, began_s + time_s / 2)
         log(logging.INFO, "draining", unfinished=self.service.active, seconds=round(time_s, 3))
         if self.process.in_cluster:
-            await asyncio.sleep(min(LEAVING_S, time_s / 4))
+            await self._nobody_comes(min(LONGEST_LEAVING_S, time_s / 4))
         self.state.refusing = True
         await self.service.idle(work_ends_s - clock())
         if self.service.active:
@@ -127,6 +130,15 @@ class App(Parts):
         if self.link is not None:
             self.link.close()
         log(logging.INFO, "stopped", seconds=round(clock() - began_s, 3))
+
+    async def _nobody_comes(self, longest_s: float) -> None:
+        """Wait until no new request has come for `LEAVING_S`, but no longer than this."""
+        began_s = clock()
+        while (now_s := clock()) - began_s < longest_s:
+            quiet_s = now_s - max(began_s, self.state.last_request_s)
+            if quiet_s >= LEAVING_S:
+                return
+            await asyncio.sleep(min(LEAVING_S - quiet_s, longest_s - (now_s - began_s)))
 
     def _drain_time_s(self, now_s: float) -> float:
         """What is left of the drain's time; Kubernetes counts it from the moment the pod was told to go."""

@@ -74,6 +74,8 @@ class State:
         self._clock = clock
         self._unix_time = unix_time
         self._started_s = unix_time()
+        self.last_request_s = 0.0
+        """Monotonic time of the last request."""
         self._last_activity_s: float | None = None
         self._was_ready = False
 
@@ -84,6 +86,7 @@ class State:
 
     def touch(self) -> None:
         """Note that a request came."""
+        self.last_request_s = self._clock()
         self._last_activity_s = self._unix_time()
 
     @property

