@@ -164,7 +164,7 @@ def _warm_or_idle(size: _Size, policy: ScalingPolicy, load: PoolLoad, state: Poo
     if state.last_active_at_s is None:
         return size
     idle_s = now_s - state.last_active_at_s
-    if idle_s >= policy.idle_timeout_s and not load.in_system and not load.backlog:
+    if idle_s >= policy.idle_timeout_s and not load.in_system:
         if load.in_system is None or Reason.METRICS_MISSING in size.reasons:
             return size
         return size.to(min(size.agents, policy.min_agents), Reason.IDLE)
