@@ -9,53 +9,21 @@ from agent_runtime.accounting import Accounts
 from agent_runtime.asking import Asking, body_for
 from agent_runtime.batching import BatchedAnswer, Batching, Waiting
 from agent_runtime.cache.entry import Entry
-from agent_runtime.cache.flights import Flight
 from agent_runtime.cache.policies import kind_of
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.errors import ApiError
 from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.models.answers import NotJson, incomplete, invalid, read_answer
-from agent_runtime.models.endpoints import Route
 from agent_runtime.models.exchange import Answer
 from agent_runtime.models.responses import reader_of
 from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_usage
-from agent_runtime.paraphrases import Asked, Paraphrases
-from agent_runtime.requests import CHAT, EMBEDDINGS, Request, Told
-from agent_runtime.shortening import Shortened, Shortening
+from agent_runtime.paraphrases import Paraphrases
+from agent_runtime.requests import CHAT, EMBEDDINGS, Told
+from agent_runtime.shortening import Shortening
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage, estimate
-
-
-class Work:
-    """One request whose answer has to be made."""
-
-    __slots__ = (
-        "asked",
-        "began_s",
-        "discount_percent",
-        "flight",
-        "key",
-        "leased",
-        "request",
-        "route",
-        "shortened",
-        "upstream_s",
-        "waited_s",
-    )
-
-    def __init__(self, request: Request, route: Route, key: str | None, flight: Flight | None) -> None:
-        self.request = request
-        self.route = route
-        self.key = key
-        self.flight = flight
-        self.leased = False
-        self.asked: Asked | None = None
-        self.shortened: Shortened | None = None
-        self.waited_s = 0.0
-        self.discount_percent = 0
-        self.upstream_s = 0.0
-        self.began_s = 0.0
+from agent_runtime.work import Work
 
 
 class Calls:

@@ -161,6 +161,7 @@ class Deadlines:
             body=rewrite(request.body, {"model": model}),
             request_id=request.request_id + "-f",
             instead_of=None,
+            trace=None,  # its call span is the late answer's
         )
         try:
             reply = await self._within(asked, caller, deadline_s)

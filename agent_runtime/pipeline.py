@@ -15,7 +15,7 @@ from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.refusals import Refusals
 from agent_runtime.cache.responses import TIERS, Found, Lookup, ResponseCache
-from agent_runtime.calls import Calls, Work
+from agent_runtime.calls import Calls
 from agent_runtime.errors import ApiError
 from agent_runtime.following import Following
 from agent_runtime.forms import Reply, in_form, ready_reply
@@ -28,6 +28,7 @@ from agent_runtime.shortening import Shortening
 from agent_runtime.sizing import Sizing
 from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.work import Work
 
 STALE_IF_ERROR = frozenset({500, 502, 503, 504})
 """Errors a stale answer may stand in for (RFC 5861 section 4)."""

@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from agent_runtime.errors import ApiError
 
@@ -78,7 +79,8 @@ class Slots:
             if turn.done() and not turn.cancelled():
                 self._hand_over()  # the slot came in the same moment: pass it on
             else:
-                self._waiting.remove(turn)
+                with suppress(ValueError):  # a slot that came free in the same moment has passed it over
+                    self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
                 raise ApiError(
                     503,

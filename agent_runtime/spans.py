@@ -121,7 +121,7 @@ class RequestTrace:
         return headers
 
     def served_by(self, host: str | None, port: int | None) -> None:
-        if self._call is not None and host is not None:
+        if self._call is not None and self._call.is_recording() and host is not None:
             self._call.set_attributes({"gen_ai.provider.name": _provider(host), "server.address": host})
             self._call.set_attribute("server.port", port or 0)
 

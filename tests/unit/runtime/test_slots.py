@@ -93,3 +93,15 @@ def test_slots_are_never_lost_nor_exceeded(steps: list[str], capacity: int, max_
         assert held <= slots.in_flight <= capacity
 
     asyncio.run(play())
+
+
+async def test_a_waiter_who_leaves_in_the_moment_a_slot_comes_free_is_passed_over() -> None:
+    slots = make()
+    await slots.acquire()
+    waiter = asyncio.create_task(slots.acquire())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    slots.release(0.1)
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert (slots.in_flight, slots.queued) == (0, 0)
