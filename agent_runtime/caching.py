@@ -129,6 +129,7 @@ def make_paraphrases(
         instruments=instruments,
         chance=random.random,  # noqa: TID251
         unix_time=unix_time,
+        max_temperature=settings.cache.max_temperature_percent / 100,
     )
 
 

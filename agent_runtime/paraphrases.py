@@ -57,12 +57,14 @@ class Paraphrases:
         instruments: Instruments,
         chance: Callable[[], float],
         unix_time: Callable[[], float],
+        max_temperature: float = 0.0,
     ) -> None:
         """With ``learned`` and ``embedder`` questions are compared by meaning, else by words with ``matcher``.
 
         Keys of ``precomputed`` are places in ``answers``.
         """
         self._cache = cache
+        self._max_temperature = max_temperature
         self._learned = learned
         self._embedder = embedder
         self._matcher = matcher
@@ -90,7 +92,7 @@ class Paraphrases:
         ``scope``: the endpoint and its model. Both are None for requests that are no single question.
         """
         question = single_question(request.fields) if request.operation == CHAT else None
-        if question is None or wants_samples(request.fields):
+        if question is None or wants_samples(request.fields, self._max_temperature):
             return None, None
         now_s = self._unix_time()
         formatted = request.fields.get("response_format") is not None

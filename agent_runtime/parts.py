@@ -162,6 +162,7 @@ class Parts:
             instruments=self.instruments,
             clock=clock,
             refusals_s=duration_s(self.settings.cache.refusals),
+            max_temperature=self.settings.cache.max_temperature_percent / 100,
             unix_time=unix_time,
             paraphrases=self.paraphrases,
             sizing=make_sizing(self.settings, cost_of, self.instruments, self.budget),

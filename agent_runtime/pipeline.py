@@ -49,6 +49,7 @@ class Pipeline:
         clock: Callable[[], float],
         unix_time: Callable[[], float],
         refusals_s: float = 0.0,
+        max_temperature: float = 0.0,
         paraphrases: Paraphrases | None = None,
         sizing: Sizing | None = None,
         shortening: Shortening | None = None,
@@ -57,6 +58,7 @@ class Pipeline:
         self._sizing = sizing
         self._paraphrases = paraphrases
         self._routes = routes
+        self._max_temperature = max_temperature
         self._cache = cache
         self._refusals = Refusals(refusals_s, cache.purges.cut_s) if cache is not None else None
         self._accounts = accounts
@@ -178,7 +180,8 @@ class Pipeline:
         control = request.control
         if self._cache is None or control.no_store or request.operation == RESPONSES:
             return None
-        if wants_samples(request.fields) and control.max_age_s is None and not control.only_if_cached:
+        chance = wants_samples(request.fields, self._max_temperature)
+        if chance and control.max_age_s is None and not control.only_if_cached:
             return None
         try:
             return cache_key(request.tenant.encode() + b"\n" + route.scope, request.fields)

@@ -84,6 +84,9 @@ class ResponseCache(ApiModel):
     """Most entries in the process."""
     max_size: Size = "100Mi"
     """Most bytes in the process; what comes first counts."""
+    max_temperature_percent: Annotated[int, Field(ge=0, le=200)] = 0
+    """Highest temperature, in hundredths, at which a request may get a stored answer, in other words too; a higher one
+    asks for chance and gets a new answer."""
     adaptive_size: bool = False
     """Let both bounds grow while doubling them would bring one hit more in a hundred requests, up to a quarter of the
     memory limit, and shrink while half of them is as good or memory is short. They are then where it begins."""

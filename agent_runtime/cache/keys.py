@@ -41,15 +41,15 @@ def cache_key(scope: bytes, fields: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def wants_samples(fields: Mapping[str, Any]) -> bool:
-    """Does the request ask for chance? Several choices, or a temperature above zero that it names itself.
+def wants_samples(fields: Mapping[str, Any], max_temperature: float = 0.0) -> bool:
+    """Does the request ask for chance? Several choices, or a temperature above the pool's bound that it names itself.
 
     Such an answer is one sample of many: served twice it would be no sample. A request that names no temperature leaves
     the choice to us (docs/decisions/0004).
     """
     if any(_number(fields.get(name), 1) > 1 for name in _DISTINCT):
         return True
-    return _number(fields.get("temperature"), 0) > 0
+    return _number(fields.get("temperature"), 0) > max_temperature
 
 
 def _number(value: object, default: float) -> float:

@@ -41,7 +41,7 @@ def patience(monkeypatch):
 
 
 @asynccontextmanager
-async def running(encoder_dir, chance=0.99, **semantic):
+async def running(encoder_dir, chance=0.99, cache=None, **semantic):
     """A runtime, its endpoint, and a client. ``chance`` decides whether a hit is given up to learn."""
     model = Model()
     upstream = web.Application()
@@ -54,7 +54,7 @@ async def running(encoder_dir, chance=0.99, **semantic):
     settings = parse_settings(
         {
             "models": [{"name": "m", "endpoint": f"http://127.0.0.1:{port}/v1"}],
-            "cache": {"semantic": {"enabled": True} | semantic},
+            "cache": {"semantic": {"enabled": True} | semantic} | (cache or {}),
         },
         refuse_unknown=True,
     )
@@ -149,6 +149,17 @@ async def test_what_may_change_the_answer_is_asked_upstream(encoder_dir, fields)
     async with running(encoder_dir) as (_, client):
         await taught(client)
         assert (await client.ask("how can i reset my password please", **fields))[0] in ("miss", "bypass")
+
+
+async def test_the_pool_may_raise_the_bound_on_chance(encoder_dir):
+    async with running(encoder_dir, cache={"maxTemperaturePercent": 70}) as (model, client):
+        for number, question in enumerate(["how do i reset my password", "please can you reset my password"], start=1):
+            assert (await client.ask(question, temperature=0.7))[0] == "miss"
+            await client.known(number)
+        assert (await client.ask("how do i reset my password", temperature=0.7))[0] == "l1"
+        assert (await client.ask("how can i reset my password please", temperature=0.7))[0] == "semantic"
+        assert (await client.ask("how do i reset my password", temperature=0.71))[0] == "bypass"
+        assert len(model.questions) == 3
 
 
 async def test_a_sample_is_repeated_only_for_exactly_the_same_request(encoder_dir):
