@@ -1,4 +1,4 @@
-"""Do the settings of models and connections fit together? The rules the API server checks as CEL, and ranges. Pure."""
+"""Do the settings of models, connections and collector fit? The rules the API server checks, and ranges. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from agent_runtime.errors import RuntimeSetupError
 from agentpool_api.quantity import duration_s
+from agentpool_api.runtime_settings import Tracing
 from agentpool_api.upstreams import Connections, Model
 
 
@@ -52,6 +53,14 @@ def check_connections(connections: Connections) -> None:
     ):
         if duration_s(text) <= 0:
             raise RuntimeSetupError(f"connections.{field} must be above 0; write it like 30s")
+
+
+def check_tracing(tracing: Tracing) -> None:
+    """Raises RuntimeSetupError naming the field and what to change."""
+    if tracing.endpoint is not None and not _has_host(tracing.endpoint):
+        raise RuntimeSetupError(
+            f"telemetry.tracing.endpoint: {tracing.endpoint!r} is not a URL like http://collector:4318"
+        )
 
 
 def _has_host(url: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from agent_runtime.connection_rules import check_connections, check_models
+from agent_runtime.connection_rules import check_connections, check_models, check_tracing
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.redis_wire import Address, parse_url
 from agentpool_api.quantity import duration_s, size_bytes
@@ -145,6 +145,7 @@ def _check_rules(settings: RuntimeSettings) -> None:
     """The rules across fields that the API server checks as CEL, and the ranges of durations and sizes."""
     check_models(settings.models)
     check_connections(settings.connections)
+    check_tracing(settings.telemetry.tracing)
     semantic = settings.cache.semantic
     if semantic.enabled and not settings.cache.enabled:
         raise RuntimeSetupError("cache.semantic.enabled needs cache.enabled: switch both on, or the semantic cache off")

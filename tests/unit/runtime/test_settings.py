@@ -58,6 +58,8 @@ MODEL = {"name": "m", "endpoint": "https://host/v1"}
         pytest.param({"cache": {"maxEntries": 0}}, "cache.maxEntries", id="range"),
         pytest.param({"limits": {"maxBodySize": "0"}}, "limits.maxBodySize", id="zero-body"),
         pytest.param({"limits": {"maxQueue": 1}}, "limits.maxQueue: no such field", id="misspelt-nested"),
+        pytest.param({"telemetry": {"tracing": {"endpoint": "http://h:0"}}}, "tracing.endpoint", id="collector"),
+        pytest.param({"telemetry": {"tracing": {"samplePercent": 101}}}, "samplePercent", id="sample-range"),
         pytest.param({"model": []}, "model: no such field", id="misspelt"),
         pytest.param({"models": [MODEL | {"url": 1}]}, "models[0].url: no such field", id="misspelt-in-list"),
     ],
