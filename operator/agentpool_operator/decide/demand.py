@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentpool_operator.decide.history import History
-from agentpool_operator.decide.recurrence import LONGEST_MIN, SCORED_MIN, announced_minutes
+from agentpool_operator.decide.recurrence import KNOWN_MIN, announced_minutes
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def measure_drift(history: History, *, startup_s: float) -> Drift:
     """
     lag = max(1, round((startup_s + ORDER_S) / 60.0))
     peakedness, noise = (_peakedness(history.recent, span) for span in (_QUEUE_SPAN_S, _CHANGE_SPAN_S))
-    arrivals = history.per_minute(LONGEST_MIN + SCORED_MIN + lag)
+    arrivals = history.per_minute(max(DRIFT_MINUTES, KNOWN_MIN) + lag)
     minute = -1 if history.end_s is None else history.end_s // 60
     if len(arrivals) < lag + 3:
         empty = np.zeros(0, np.float16)

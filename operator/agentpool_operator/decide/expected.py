@@ -109,7 +109,7 @@ def _expected_load(load: PoolLoad, state: PoolState, startup_s: float, backlog: 
     growth = forecast.growth(startup_s) if forecast is not None and forecast.ready else 1.0
     explained = rate.per_s * service_s
     seen = sum(tasks for _, tasks in state.in_system) / len(state.in_system) if state.in_system else explained
-    extra, certainty = load_ahead(explained, seen, service_s=service_s, ahead_s=startup_s + ORDER_S)
+    extra, certainty = load_ahead(explained, seen, service_s=service_s, ahead_s=startup_s)
     return _Expected(
         rate=rate,
         service_s=service_s,

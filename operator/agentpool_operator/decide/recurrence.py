@@ -1,9 +1,9 @@
-"""Does a rise come back at the same minute of every hour or day, so that agents can be there before it?
+"""Does a rise come back at the same minute of every hour, so that agents can be there before it?
 
 A job that starts on the clock throws minutes of work on a pool: too short for the forecast of the day, and over
 before an agent that is asked for then would serve. A rise is announced where, in the median of the same minute of the
-last three hours (or days), clearly more came than had been measured one start-up before. A period's announcements count
-only while most of its rises of the last day came true, so traffic without such jobs is never raised by chance.
+last three hours, clearly more came than had been measured one start-up before. Announcements count only while most
+of the rises of the last day came true, so traffic without such jobs is never raised by chance.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-PERIODS_MIN = (60, 24 * 60)
-REPEATS = 3
+PERIOD_MIN = 60
 SCORED_MIN = 24 * 60
-LONGEST_MIN = PERIODS_MIN[-1] * REPEATS
-"""Minutes of history before the first that can be announced."""
+KNOWN_MIN = SCORED_MIN + 3 * PERIOD_MIN
+"""Minutes of history that announcements are made from."""
 _RISE = 0.5
 _CAME_TRUE = 0.7
 _FEWEST = 4
@@ -37,18 +36,17 @@ def announced_minutes(arrivals: Floats, measured: Floats, *, lag: int) -> Floats
     known = np.nan_to_num(arrivals)
     before = np.concatenate([np.zeros(lag), measured, measured[-1:]])
     rose = known - before[:count]
+    start = max(3 * PERIOD_MIN, count - length)
     announced = np.zeros(length + lag + 1)
-    for period in PERIODS_MIN:
-        start = max(period * REPEATS, count - length)
-        if start >= count:
-            break
-        usual = _median3([_part(rose, start - back * period, count + lag + 1 - start) for back in (1, 2, 3)])
-        level = before[start:]
-        expected = np.where(usual > _RISE * level + 2.0 * np.sqrt(level + 1.0), level + usual, 0.0)
-        told = expected[: count - start]
-        true = np.count_nonzero((told > 0) & (known[start:] >= _CAME_TRUE * told))
-        if true >= max(_FEWEST, _TRUSTED_SHARE * np.count_nonzero(told)):
-            announced[-len(expected) :] = np.maximum(announced[-len(expected) :], expected)
+    if start >= count:
+        return announced
+    usual = _median3([_part(rose, start - back * PERIOD_MIN, count + lag + 1 - start) for back in (1, 2, 3)])
+    level = before[start:]
+    expected = np.where(usual > _RISE * level + 2.0 * np.sqrt(level + 1.0), level + usual, 0.0)
+    told = expected[: count - start]
+    true = np.count_nonzero((told > 0) & (known[start:] >= _CAME_TRUE * told))
+    if true >= max(_FEWEST, _TRUSTED_SHARE * np.count_nonzero(told)):
+        announced[-len(expected) :] = expected
     return announced
 
 

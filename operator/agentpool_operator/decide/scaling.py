@@ -22,11 +22,6 @@ from agentpool_operator.decide.state import PoolState, changed, remembered
 from agentpool_operator.decide.threshold import decide_threshold
 
 
-SHORTEST_HOLD_S = 60.0
-"""A size holds for one start-up time, since to let an agent go and ask for another costs one; and for a minute at
-least, or pools whose agents start fast would change with every wave of a minute."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
     """The size to ask for and its explanation. Costs are nano-USD per hour."""
@@ -117,7 +112,7 @@ def _wish(
     size = _warm_or_idle(_woken(_Size(wanted.agents, (wanted.reason,)), load, present), policy, load, state, now_s)
     startup_s = inputs["startup_s"]
     up_s = policy.up.stabilization_s or 0.0
-    down_s = max(startup_s, SHORTEST_HOLD_S) if policy.down.stabilization_s is None else policy.down.stabilization_s
+    down_s = startup_s if policy.down.stabilization_s is None else policy.down.stabilization_s
     held = size.to(
         stabilize(present, size.agents, state.wishes, up_s=up_s, down_s=down_s, now_s=now_s), Reason.STABILIZED
     )

@@ -45,7 +45,8 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
     worked_s = now_s if load.has_work else _last_arrival_s(load, now_s)
     active = worked_s is not None and worked_s > (state.last_active_at_s or 0.0)
     idle_before = state.last_active_at_s is None or state.desired == 0
-    in_system = tuple(seen for seen in state.in_system if 0 <= now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
+    # Of several passes over one reading the last counts, or a second pass would see another mean.
+    in_system = tuple(seen for seen in state.in_system if 0 < now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
     if load.in_system is not None:
         in_system = (*in_system, (now_s, load.in_system))
     new_s = 0 if history.end_s is None or state.history.end_s is None else max(history.end_s - state.history.end_s, 0)
