@@ -58,6 +58,10 @@ def make_cache(
     disk = DiskTier(process.cache_dir, disk_bytes, keep_s, unix_time) if disk_bytes else None
     responses = ResponseCache(memory, shared, make_policies(cache), disk, broadcast)
     responses.addressed = cache.edge != "Off"
+    if cache.deduplicate:  # its library is loaded only where it is wanted
+        from agent_runtime.cache.duplicates import Duplicates
+
+        responses.duplicates = Duplicates()
     return responses
 
 
@@ -83,7 +87,8 @@ def sheds(cache: ResponseCache | None, paraphrases: Paraphrases | None) -> list[
     """What the caches can let go when memory is short, the cheapest to get again first."""
     answers = [Shed("l1", cache.memory.clear)] if cache is not None else []
     vectors = [Shed("embeddings", paraphrases.drop_vectors)] if paraphrases is not None else []
-    return [*answers, *vectors]
+    alike = [Shed("duplicates", cache.duplicates.clear)] if cache is not None and cache.duplicates is not None else []
+    return [*answers, *alike, *vectors]
 
 
 async def clear_disk_with_purges(disk: DiskTier, purges: Purges) -> None:

@@ -224,7 +224,7 @@ class Calls:
             expires_s=now_s + (self._cache.ttl_s(kind) if self._cache is not None else 0.0),
         )
         if work.key is not None and finished and self._cache is not None and not self._purged(work):
-            self._cache.store(work.key, entry, now_s)
+            self._cache.store(work.key, entry, now_s, work.request.tenant)
             told.stored, told.stored_s = True, now_s
             if work.asked is not None and self._paraphrases is not None:
                 self._paraphrases.learn(work.asked, work.request, work.key, entry)

@@ -233,6 +233,7 @@ class Parts:
             pipeline=self.pipeline,
             memory=self.cache.memory if self.cache is not None else None,
             disk=self.cache.disk if self.cache is not None else None,
+            duplicates=self.cache.duplicates if self.cache is not None else None,
             paraphrases=self.paraphrases,
             upstream=self.upstream,
             link=self.link,

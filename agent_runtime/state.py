@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.settlement import Settlement
@@ -24,6 +24,9 @@ from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.response_times import QUANTILES, ResponseTimes, Snapshot
 from agentpool_api.wire import BudgetAction, Heartbeat, Problem
 
+if TYPE_CHECKING:
+    from agent_runtime.cache.duplicates import Duplicates
+
 
 class State:
     """One view over the parts of the process."""
@@ -40,6 +43,7 @@ class State:
         memory: MemoryTier | None,
         guard: MemoryGuard,
         disk: DiskTier | None,
+        duplicates: Duplicates | None,
         paraphrases: Paraphrases | None,
         upstream: Upstream,
         link: RedisLink | None,
@@ -64,6 +68,7 @@ class State:
         self._memory = memory
         self._guard = guard
         self._disk = disk
+        self._duplicates = duplicates
         self._paraphrases = paraphrases
         self._upstream = upstream
         self._link = link
@@ -175,6 +180,10 @@ class State:
         if self._disk is not None:
             gauges.cache_disk_bytes.set(self._disk.bytes)
             gauges.cache_disk_rebuilds.set(self._disk.rebuilt_total)
+        if self._duplicates is not None:
+            gauges.cache_duplicates.set(self._duplicates.found_total)
+            gauges.cache_duplicates_saved.set(self._duplicates.saved_bytes_total)
+            gauges.cache_canonical.set(len(self._duplicates))
         if self._paraphrases is not None:
             gauges.semantic_entries.set(self._paraphrases.entries)
             gauges.semantic_bytes.set(self._paraphrases.size_bytes)

@@ -104,6 +104,9 @@ class ResponseCache(ApiModel):
     refusals: Duration = "30s"
     """How long a request that an endpoint refused for good (400, 404, 410, 413, 414, 415, 422) is refused again without
     asking; 0s: never."""
+    deduplicate: bool = False
+    """Store answers in Redis and on disk as what differs from one that is nearly the same (90 % of three words in a row
+    in common, embeddings 95 %). Everybody still gets their own answer; storing one takes some more CPU time."""
     edge: Literal["Off", "Private", "Public"] = "Private"
     """Who else may keep stored answers, read by GET at the address in `Content-Location`: nobody; the caller's own HTTP
     cache; or, with Public, also a CDN, which then gives an answer to anyone who knows its address."""

@@ -23,6 +23,11 @@ COMPRESS_FROM_BYTES = 1024
 LEVEL = 1
 """Of zstd: higher ones take up to ten times as long for a few percent (benchmarks/entry_packing.py)."""
 
+_OPTIONS: dict[int, int] = {
+    zstd.CompressionParameter.compression_level: LEVEL,
+    zstd.CompressionParameter.checksum_flag: 1,
+}
+
 MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 """A damaged or foreign entry must not fill the memory."""
 
@@ -39,6 +44,8 @@ class Entry:
     model: str
     kind: str = RESPONSE
     """See ``policies``."""
+    base: str = ""
+    """Key of the canonical answer that the body only tells the difference to; see ``duplicates``."""
     usage: Usage
     cost_nanousd: int
     stored_s: float
@@ -54,7 +61,7 @@ def pack(entry: Entry) -> bytes:
     """Bytes of an entry for a slower tier: a line of JSON, then the body, compressed where that pays."""
     packing, body = "plain", entry.body
     if len(body) >= COMPRESS_FROM_BYTES:
-        shorter = zstd.compress(body, options=_OPTIONS)
+        shorter = compress(body)
         if len(shorter) < len(body):
             packing, body = "zstd", shorter
     head = {
@@ -63,6 +70,7 @@ def pack(entry: Entry) -> bytes:
         "streamed": entry.streamed,
         "model": entry.model,
         "kind": entry.kind,
+        "base": entry.base,
         "usage": [entry.usage.input_tokens, entry.usage.cached_input_tokens, entry.usage.output_tokens],
         "estimated": entry.usage.estimated,
         "cost": entry.cost_nanousd,
@@ -87,19 +95,31 @@ def unpack(packed: bytes) -> Entry | None:
             streamed=bool(fields["streamed"]),
             model=str(fields["model"]),
             kind=str(fields.get("kind", RESPONSE)),
+            base=str(fields.get("base", "")),
             usage=Usage(int(tokens[0]), int(tokens[1]), int(tokens[2]), bool(fields["estimated"])),
             cost_nanousd=int(fields["cost"]),
             stored_s=float(fields["stored"]),
             expires_s=float(fields["expires"]),
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zlib.error, zstd.ZstdError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, zlib.error):
         return None
 
 
-_OPTIONS: dict[int, int] = {
-    zstd.CompressionParameter.compression_level: LEVEL,
-    zstd.CompressionParameter.checksum_flag: 1,
-}
+def compress(body: bytes, base: bytes = b"") -> bytes:
+    """The body by zstd, with a check sum; only what differs from ``base`` when that is given."""
+    return zstd.compress(body, options=_OPTIONS, zstd_dict=zstd.ZstdDict(base, is_raw=True) if base else None)
+
+
+def decompress(body: bytes, base: bytes = b"") -> bytes:
+    """What was compressed with this ``base``. Raises ValueError when it is damaged, cut off or too large."""
+    reader = zstd.ZstdDecompressor(zstd.ZstdDict(base, is_raw=True) if base else None)
+    try:
+        whole = reader.decompress(body, MAX_UNPACKED_BYTES)
+    except zstd.ZstdError as error:
+        raise ValueError(str(error)) from None
+    if not reader.eof or reader.unused_data:
+        raise ValueError("cut off, or too large")
+    return whole
 
 
 def _unpacked(fields: dict[str, object], body: bytes) -> bytes:
@@ -108,11 +128,7 @@ def _unpacked(fields: dict[str, object], body: bytes) -> bytes:
         case "plain":
             return body
         case "zstd":
-            reader = zstd.ZstdDecompressor()
-            whole = reader.decompress(body, MAX_UNPACKED_BYTES)
-            if not reader.eof or reader.unused_data:
-                raise ValueError("cut off, or too large")
-            return whole
+            return decompress(body)
         case "zlib":
             return zlib.decompress(body)
         case other:

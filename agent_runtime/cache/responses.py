@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent_runtime.cache.broadcast import Broadcast
 from agent_runtime.cache.control import CacheControl
@@ -16,6 +17,9 @@ from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.cache.policies import Policy
 from agent_runtime.cache.purges import Purges
 from agent_runtime.cache.shared import SharedTier, Turn
+
+if TYPE_CHECKING:
+    from agent_runtime.cache.duplicates import Duplicates
 
 TIERS = ("l1", "l2", "l3")
 """The process, Redis, this agent's disk."""
@@ -66,6 +70,8 @@ class ResponseCache:
         self.shared = shared
         self._distrusted_until_s = 0.0
         self.broadcast = broadcast
+        self.duplicates: Duplicates | None = None
+        """Finds answers that are nearly the same, for Redis and the disk."""
         self.addressed = False
         """Stored answers can be read by GET at an address of their own."""
         self.purges = Purges()
@@ -79,7 +85,7 @@ class ResponseCache:
 
     async def lookup_shared(self, ask: Lookup, now_s: float) -> Found | None:
         """An answer from Redis or from this agent's disk, promoted into the tiers before it."""
-        entry = await self.shared.get(ask.key) if self.shared is not None else None
+        entry = await self._whole(await self.shared.get(ask.key), self.shared.get) if self.shared is not None else None
         if entry is not None and (found := self._accepted(entry, "l2", ask, now_s)) is not None:
             self._put_l1(ask.key, entry, now_s)
             return found
@@ -90,7 +96,7 @@ class ResponseCache:
         return on_disk
 
     async def _from_disk(self, ask: Lookup, now_s: float) -> Found | None:
-        entry = await self.disk.get(ask.key) if self.disk is not None else None
+        entry = await self._whole(await self.disk.get(ask.key), self.disk.get) if self.disk is not None else None
         return self._accepted(entry, "l3", ask, now_s) if entry is not None else None
 
     async def claim(self, ask: Lookup, now_s: float) -> tuple[Found | None, Turn, str]:
@@ -100,6 +106,7 @@ class ResponseCache:
         entry, turn, name = await self.shared.claim(ask.key)
         if turn is Turn.TAKEN:
             return None, turn, name
+        entry = await self._whole(entry, self.shared.get)
         found = self._accepted(entry, "l2", ask, now_s) if entry is not None else await self._from_disk(ask, now_s)
         if found is not None:
             self._put_l1(ask.key, found.entry, now_s)
@@ -129,12 +136,14 @@ class ResponseCache:
         """How long an answer of this kind may be served."""
         return self._policies[kind].ttl_s
 
-    def store(self, key: str, entry: Entry, now_s: float) -> None:
+    def store(self, key: str, entry: Entry, now_s: float, tenant: str = "") -> None:
         """Keep an answer in the tiers of its kind."""
         self._put_l1(key, entry, now_s)
-        self._put_l2(key, entry)
-        if self.disk is not None and "l3" in self._tiers_of(entry):
-            self.disk.put(key, entry)
+        if self.duplicates is not None and self._tiers_of(entry) - {"l1"}:
+            entry, canonical = self.duplicates.thin(tenant, entry)
+            if canonical is not None:
+                self._put_below(*canonical)
+        self._put_below(key, entry)
 
     async def clock_went_back(self, before_s: float, now_s: float) -> None:
         """The clock showed ``before_s`` already: of what was stored until then nobody can tell the age.
@@ -150,6 +159,21 @@ class ResponseCache:
 
     def _tiers_of(self, entry: Entry) -> Set[str]:
         return self._tiers.get(entry.kind, frozenset())
+
+    async def _whole(self, entry: Entry | None, get: Callable[[str], Awaitable[Entry | None]]) -> Entry | None:
+        """The answer with its own body; None when the canonical one it needs is gone."""
+        if entry is None or not entry.base:
+            return entry
+        from agent_runtime.cache.duplicates import rebuild  # the index's library is loaded only where it is wanted
+
+        known = self.duplicates.canonical(entry.base) if self.duplicates is not None else None
+        canonical = known or await get(entry.base)
+        return rebuild(entry, canonical) if canonical is not None else None
+
+    def _put_below(self, key: str, entry: Entry) -> None:
+        self._put_l2(key, entry)
+        if self.disk is not None and "l3" in self._tiers_of(entry):
+            self.disk.put(key, entry)
 
     def _put_l1(self, key: str, entry: Entry, now_s: float) -> None:
         if "l1" in self._tiers_of(entry):

@@ -73,6 +73,15 @@ class Instruments:
         )
         self.cache_entries = Gauge(P + "cache_entries", "Answers held in the process.", registry=registry)
         self.cache_bytes = Gauge(P + "cache_bytes", "Bytes of the answers held in the process.", registry=registry)
+        self.cache_duplicates = Gauge(
+            P + "cache_deduplicated_answers", "Answers stored as what differs from another one.", registry=registry
+        )
+        self.cache_duplicates_saved = Gauge(
+            P + "cache_deduplicated_bytes", "Bytes that saved in Redis or on disk.", registry=registry
+        )
+        self.cache_canonical = Gauge(
+            P + "cache_canonical_answers", "Answers that others are compared with.", registry=registry
+        )
         self.cache_max_bytes = Gauge(
             P + "cache_max_bytes", "Most bytes of answers held in the process; follows the hits.", registry=registry
         )
