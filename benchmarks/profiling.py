@@ -31,7 +31,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="profiling-") as folder:
         scratch, url = Path(folder), f"http://127.0.0.1:{free_port()}"
         upstream = await Endpoint().start()
-        async with running_redis(scratch) as redis_url, running_runtime(scratch, url, upstream, redis_url) as pid:
+        async with (
+            running_redis(scratch) as redis_url,
+            running_runtime(scratch, url, {"endpoint": upstream}, redis_url) as pid,
+        ):
             headers = {"Authorization": f"Bearer {KEY}"}
             async with aiohttp.ClientSession(url, headers=headers) as session:
                 await measure(session, pid, options.rounds, options.svg)

@@ -155,7 +155,10 @@ class Watch:
 
 async def soak(minutes: float, rate: float, scratch: Path) -> int:
     url, upstream = f"http://127.0.0.1:{free_port()}", await Endpoint().start()
-    async with running_redis(scratch) as redis_url, running_runtime(scratch, url, upstream, redis_url) as pid:
+    async with (
+        running_redis(scratch) as redis_url,
+        running_runtime(scratch, url, {"endpoint": upstream}, redis_url) as pid,
+    ):
         watch = Watch(pid)
         connector = aiohttp.TCPConnector(limit=200)
         headers = {"Authorization": f"Bearer {KEY}"}
@@ -219,10 +222,10 @@ async def running_redis(scratch: Path):  # type: ignore[no-untyped-def]
 
 
 @contextlib.asynccontextmanager
-async def running_runtime(scratch: Path, url: str, upstream: str, redis_url: str):  # type: ignore[no-untyped-def]
+async def running_runtime(scratch: Path, url: str, model: dict[str, object], redis_url: str):  # type: ignore[no-untyped-def]
     port = url.rpartition(":")[2]
     price = {"inputPerMillion": "1", "outputPerMillion": "2"}
-    settings = {"models": [{"name": "m", "endpoint": upstream, "price": price}], "connections": {"retries": 1}}
+    settings = {"models": [{"name": "m", "price": price} | model], "connections": {"retries": 1}}
     (scratch / "runtime.yaml").write_text(yaml.safe_dump(settings))
     own = {"AGENTPOOL_PORT": port, "AGENTPOOL_API_KEY": KEY, "AGENTPOOL_REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
     own["AGENTPOOL_CONCURRENCY"] = "64"

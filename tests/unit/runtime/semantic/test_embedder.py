@@ -108,6 +108,26 @@ async def test_who_leaves_early_disturbs_nobody(embedder, counting):
     assert unexpected == []
 
 
+async def test_the_event_loop_runs_on_while_the_real_encoder_computes(encoder_dir):
+    embedder = Embedder(Encoder(encoder_dir), cache_bytes=0)
+    texts = [f"what are your opening hours today {number} " * 60 for number in range(256)]
+    embedding = asyncio.create_task(embedder.run(texts, lambda vectors: len(vectors)))
+    ticks = 0
+    while not embedding.done():
+        await asyncio.sleep(0)
+        ticks += 1
+    assert (await embedding, ticks > 100) == (256, True), ticks
+    await asyncio.to_thread(embedder.close)
+
+
+async def test_cached_vectors_are_let_go_for_their_memory(embedder, counting):
+    await embedder.embed("a")
+    await embedder.forget_cached()
+    assert embedder.cached_bytes == 0
+    await embedder.embed("a")
+    assert counting.batches == [["a"], ["a"]]
+
+
 def test_the_real_encoder_gives_unit_vectors_in_the_order_of_the_texts(encoder_dir):
     encoder = Encoder(encoder_dir)
     texts = ["how do i reset my password", "hours", "what are your opening hours today " * 60]
