@@ -68,7 +68,7 @@ NOTICE_LIFE_S = 600
 
 
 class BudgetNotice(Record):
-    """What the budgets that select a pool leave it, told by the operator to the pool's agents."""
+    """What the budgets that select a pool leave it, told by the operator to the pool's agents. Empty: there is none."""
 
     left_percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """Share of the tightest window's limit that is left; None: not counted yet, which is not the same as nothing."""

@@ -22,17 +22,19 @@ class BudgetView:
         """Share of the tightest window that is left, 0 to 1; None: no budget, or not known."""
 
     def take(self, raw: bytes | None, now_s: float) -> None:
-        """Take in what Redis holds. None: no budget covers the pool; what cannot be read changes nothing."""
+        """Take in what Redis holds. What is not there or cannot be read changes nothing, as when Redis is away."""
         try:
-            notice = BudgetNotice.model_validate_json(raw) if raw is not None else _NOTHING
+            notice = BudgetNotice.model_validate_json(raw) if raw is not None else None
         except ValidationError:
+            notice = None
+        if notice is None:
             self.miss(now_s)
-            return
-        self._set(notice)
-        self._heard_s = now_s
+        else:
+            self._set(notice)
+            self._heard_s = now_s
 
     def miss(self, now_s: float) -> None:
-        """Redis did not answer: what was known counts on, but not for ever."""
+        """Nothing was heard: what was known counts on, but not for ever."""
         if self._heard_s is not None and now_s - self._heard_s > NOTICE_LIFE_S:
             self._set(_NOTHING)
             self._heard_s = None

@@ -13,6 +13,10 @@ from agentpool_operator.redis_link import Command
 
 RENEW_S = 60.0
 
+NO_BUDGET = BudgetNotice()
+"""What is told when no budget covers a pool (any more). It is written, for a key that is gone tells nothing (a full
+Redis lets keys go); it need not be renewed."""
+
 
 @dataclass(slots=True)
 class Told:
@@ -22,15 +26,10 @@ class Told:
     at_s: float | None = None
 
 
-def notice_commands(
-    namespace: str, pool: str, notice: BudgetNotice | None, told: Told, *, now_s: float
-) -> list[Command]:
-    """Commands that tell what is new; notes in ``told`` that it is told. No budget: what was there is taken away."""
+def notice_commands(namespace: str, pool: str, notice: BudgetNotice, told: Told, *, now_s: float) -> list[Command]:
+    """Commands that tell what is new; notes in ``told`` that it is told."""
     is_known = told.at_s is not None and told.notice == notice
-    if is_known and (notice is None or 0 <= now_s - (told.at_s or 0.0) < RENEW_S):
+    if is_known and (notice == NO_BUDGET or 0 <= now_s - (told.at_s or 0.0) < RENEW_S):
         return []
     told.notice, told.at_s = notice, now_s
-    key = keys.budget_notice(namespace, pool)
-    if notice is None:
-        return [("DEL", key)]
-    return [("SET", key, notice.model_dump_json(), "EX", NOTICE_LIFE_S)]
+    return [("SET", keys.budget_notice(namespace, pool), notice.model_dump_json(), "EX", NOTICE_LIFE_S)]

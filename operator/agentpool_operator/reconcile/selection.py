@@ -40,14 +40,12 @@ def actions_of(conditions: Iterable[Mapping[str, Any]]) -> frozenset[BudgetActio
     )
 
 
-def budget_notice(store: Store, pool: Mapping[str, Any]) -> BudgetNotice | None:
-    """What the pool's agents are to know: the least that is left, and every action in force. None: no budget.
+def budget_notice(store: Store, pool: Mapping[str, Any]) -> BudgetNotice:
+    """What the pool's agents are to know: the least that is left, and every action in force.
 
     Reads the statuses as they are: this is asked for every pool in every period.
     """
     statuses = [budget.get("status") or {} for budget in _budgets_of(store, pool)]
-    if not statuses:
-        return None
     spent = [status["percent"] for status in statuses if isinstance(status.get("percent"), int)]
     actions = {str(action) for status in statuses for action in actions_of(status.get("conditions") or [])}
     return BudgetNotice(left_percent=max(100 - max(spent), 0) if spent else None, actions=sorted(actions))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import orjson
@@ -239,3 +240,27 @@ async def test_response_times_are_measured_and_shown(runtime: Runtime) -> None:
     assert await runtime.metric("agentpool_runtime_response_time_seconds") == pytest.approx(
         sum(seen.quantiles.values())
     )
+
+
+async def test_whoever_leaves_when_no_slot_is_lost(start: Start, upstream: Upstream, redis_server: RedisServer) -> None:
+    chance = random.Random(7)
+
+    async def script(call: Call) -> None:
+        await asyncio.sleep(chance.choice([0, 0.02, 0.04, 0.05, 0.06, 0.1]))
+        await model(call)
+
+    upstream.script = script
+    runtime = await start(pool(upstream, deadline="50ms", fallbackText="no"), redis_url=redis_server.url)
+
+    async def one() -> None:
+        task = asyncio.create_task(ask(runtime, str(chance.randrange(40)), stream=chance.random() < 0.5))
+        if chance.random() < 0.4:
+            await asyncio.sleep(chance.random() * 0.08)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    for _ in range(6):
+        await asyncio.gather(*(one() for _ in range(30)))
+    app = runtime.app
+    await until(lambda: app.service.active == 0 and app.slots.in_flight == 0 and not app.answering._deadlines._tasks)
+    assert (app.slots.queued, app.state.unexpected_errors) == (0, 0)

@@ -124,20 +124,20 @@ async def test_what_the_budget_leaves_moves_the_choice_and_its_end_moves_it_back
     key, moderate = keys.budget_notice("team", "local"), {"x-agentpool-complexity": "moderate"}
     view = runtime.app.budget
 
-    async def told(notice: BudgetNotice | None, content: str) -> str:
-        redis_server.command("SET", key, notice.model_dump_json()) if notice else redis_server.command("DEL", key)
-        left = None if notice is None or notice.left_percent is None else notice.left_percent / 100
+    async def told(notice: BudgetNotice, content: str) -> str:
+        redis_server.command("SET", key, notice.model_dump_json())
+        left = None if notice.left_percent is None else notice.left_percent / 100
         await until(lambda: view.left == left)
         _, headers, _ = await ask(runtime, content, moderate)
         return str(headers["x-agentpool-right-sizing"])
 
-    assert 'model="medium", reason=score' in await told(None, "a")
+    assert 'model="medium", reason=score' in await told(BudgetNotice(), "a")
     assert 'model="small", reason=score' in await told(BudgetNotice(left_percent=40), "b")
     cheap = BudgetNotice(left_percent=90, actions=[BudgetAction.CHEAPER_MODELS])
     assert 'model="small", reason=budget' in await told(cheap, "c")
     assert await runtime.metric("agentpool_runtime_budget_left_ratio") == 0.9
     assert await runtime.metric("agentpool_runtime_budget_action") == 1
-    assert 'model="medium", reason=score' in await told(None, "d")
+    assert 'model="medium", reason=score' in await told(BudgetNotice(), "d")
     assert math.isnan(await runtime.metric("agentpool_runtime_budget_left_ratio"))
 
 

@@ -66,7 +66,7 @@ async def test_a_stale_answer_serves_who_accepts_it_and_everybody_while_the_budg
     assert (await outcome(runtime.chat(headers={"Cache-Control": "max-stale=0"})))[
         0
     ] == "miss"  # the caller's word rules
-    runtime.app.budget.take(None, 1.0)
+    runtime.app.budget.take(BudgetNotice().model_dump_json().encode(), 1.0)
     await asyncio.sleep(0.15)
     assert (await outcome(runtime.chat()))[0] == "miss"
 

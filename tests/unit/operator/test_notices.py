@@ -6,7 +6,7 @@ from typing import Any
 
 from agentpool_api import keys
 from agentpool_api.wire import NOTICE_LIFE_S, BudgetNotice
-from agentpool_operator.act.notices import RENEW_S, Told, notice_commands
+from agentpool_operator.act.notices import NO_BUDGET, RENEW_S, Told, notice_commands
 from agentpool_operator.observe.cluster import Store
 from agentpool_operator.reconcile.selection import budget_notice
 
@@ -27,7 +27,7 @@ def budget(name: str, percent: int | None, *actions: str, **labels: str) -> dict
     }
 
 
-def told(*budgets: dict[str, Any]) -> BudgetNotice | None:
+def told(*budgets: dict[str, Any]) -> BudgetNotice:
     store = Store()
     for one in budgets:
         store.put(one)
@@ -40,7 +40,7 @@ def test_the_least_that_is_left_and_all_actions_are_told() -> None:
 
 
 def test_a_budget_of_others_is_none_of_ours() -> None:
-    assert told(budget("other", 99, "CheaperModels", tier="b")) is None
+    assert told(budget("other", 99, "CheaperModels", tier="b")) == NO_BUDGET
 
 
 def test_what_was_not_counted_is_not_told_as_nothing_left() -> None:
@@ -60,9 +60,11 @@ def test_a_notice_is_written_when_it_changes_and_renewed_before_it_expires() -> 
 
 def test_a_pool_that_no_budget_covers_any_more_is_told_so_once() -> None:
     state = Told(NOTICE, 100.0)
-    assert notice_commands("team", "research", None, state, now_s=101.0) == [("DEL", KEY)]
-    assert notice_commands("team", "research", None, state, now_s=1000.0) == []
+    written = [("SET", KEY, NO_BUDGET.model_dump_json(), "EX", NOTICE_LIFE_S)]
+    assert notice_commands("team", "research", NO_BUDGET, state, now_s=101.0) == written
+    assert notice_commands("team", "research", NO_BUDGET, state, now_s=1000.0) == []
 
 
-def test_an_operator_that_has_just_begun_clears_what_another_one_left() -> None:
-    assert notice_commands("team", "research", None, Told(), now_s=1.0) == [("DEL", KEY)]
+def test_an_operator_that_has_just_begun_undoes_what_another_one_left() -> None:
+    written = [("SET", KEY, NO_BUDGET.model_dump_json(), "EX", NOTICE_LIFE_S)]
+    assert notice_commands("team", "research", NO_BUDGET, Told(), now_s=1.0) == written

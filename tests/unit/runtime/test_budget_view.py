@@ -30,10 +30,16 @@ def test_what_was_not_counted_is_not_known() -> None:
     assert view(left_percent=0).left == 0.0
 
 
-def test_no_notice_ends_what_was_in_force() -> None:
+def test_an_empty_notice_ends_what_was_in_force() -> None:
+    seen = view(left_percent=15, actions=["CheaperModels"])
+    seen.take(BudgetNotice().model_dump_json().encode(), 11.0)
+    assert (seen.left, seen.asks(BudgetAction.CHEAPER_MODELS)) == (None, False)
+
+
+def test_a_notice_that_a_full_redis_let_go_counts_on() -> None:
     seen = view(left_percent=15, actions=["CheaperModels"])
     seen.take(None, 11.0)
-    assert (seen.left, seen.asks(BudgetAction.CHEAPER_MODELS)) == (None, False)
+    assert (seen.left, seen.asks(BudgetAction.CHEAPER_MODELS)) == (0.15, True)
 
 
 def test_without_redis_the_last_word_counts_for_ten_minutes() -> None:
