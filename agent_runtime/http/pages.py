@@ -79,7 +79,11 @@ class Pages:
             case "/openapi.json":
                 return 200, [JSON], orjson.dumps(document(self._models))
             case "/v1/stats":
-                return 200, [JSON, NO_STORE], orjson.dumps(await self._stats.read())
+                return (
+                    200,
+                    [JSON, NO_STORE],
+                    orjson.dumps(await self._stats.read() | {"response_time": self._response_time()}),
+                )
             case _ if route.path == CPU_PROFILE:  # any key will do: it holds names of functions, nothing of a request
                 drawn = await self._profiler.cpu(scope["query_string"], self._state.pod)
                 return 200, [SVG, NO_STORE, NO_SCRIPT], drawn
@@ -88,6 +92,17 @@ class Pages:
             case _:
                 wanted = scope["path"].removeprefix("/v1/models").strip("/")
                 return self._edge.page(self._model_list(wanted), sent)
+
+    def _response_time(self) -> dict[str, Any]:
+        """How long this agent's answers took in the last minutes; null while there were none."""
+        seen = self._state.response_times()
+        quantiles = {f"p{quantile * 100:g}": seconds for quantile, seconds in (seen.quantiles or {}).items()}
+        return {
+            "answers": seen.answers,
+            "target_ms": round(seen.target_s * 1000, 3),
+            "met_ratio": None if seen.met is None else round(seen.met, 4),
+            "quantiles_ms": {name: round(seconds * 1000, 3) for name, seconds in quantiles.items()} or None,
+        }
 
     def _model_list(self, wanted: str) -> bytes:
         cards = [

@@ -68,6 +68,7 @@ def figures(counts: Counts) -> dict[str, Any]:
             "cache": read.usd("saved_usd_total"),
             "right_sizing": read.usd("right_sizing_saved_usd_total"),
             "compression": read.usd("prompt_compression_saved_usd_total"),
+            "batches": read.usd("batch_saved_usd_total"),
         },
         "unpriced_answers": read.sum("unpriced_answers_total"),
         "estimated_usage_answers": read.sum("estimated_usage_answers_total"),

@@ -11,7 +11,7 @@ import pytest
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.settings import parse_settings
 from agentpool_api.wire import BudgetAction, BudgetNotice
-from tests.redis.runtime_app.conftest import PRICE, RedisServer, Runtime, Start, settings_for, until
+from tests.redis.runtime_app.conftest import BEARER, PRICE, RedisServer, Runtime, Start, settings_for, until
 from tests.redis.runtime_app.upstream import Call, Upstream, answer, completion, model
 
 MAY = {"x-agentpool-batch": "true"}
@@ -80,6 +80,8 @@ async def test_five_requests_go_in_one_call_each_with_its_own_answer_and_the_dis
     assert {headers["x-agentpool-cost-usd"] for _, headers, _ in answers} == {f"{each / 1e9:.6f}"}
     assert await runtime.metric("agentpool_runtime_batch_saved_usd_total") == pytest.approx(5 * 13e-6)
     assert await runtime.metric("agentpool_runtime_batched_requests_total") == 5
+    async with runtime.session.get(f"{runtime.url}/stats", headers=BEARER) as response:
+        assert (await response.json())["saved_usd"]["batches"] == "0.000065"
     await until(lambda: runtime.app.settlement is not None and runtime.app.settlement.pending == 0)
     usage = redis_server.command("XLEN", "agentpool:{default}:usage")
     assert usage == 5

@@ -32,6 +32,9 @@ async def test_one_agent_tells_hits_tokens_and_money(runtime: Runtime) -> None:
     assert told["requests"]["by_operation"] == {"chat": 3}
     assert told["latency_ms"]["request"]["chat"]["count"] == 3
     assert told["upstream"] == {"calls": {"ok": 2}, "retries": 0}
+    assert (told["response_time"]["answers"], told["response_time"]["target_ms"]) == (3, 2000.0)
+    assert told["response_time"]["met_ratio"] == 1.0
+    assert list(told["response_time"]["quantiles_ms"]) == ["p50", "p90", "p95", "p99"]
 
 
 async def test_any_agent_tells_of_the_whole_pool(start: Start, redis_server: RedisServer) -> None:
