@@ -204,3 +204,18 @@ def test_only_chat_models_have_batches() -> None:
     models = [{"name": "e", "kind": "embeddings", "endpoint": "http://x/v1", "batch": {"discountPercent": 25}}]
     with pytest.raises(RuntimeSetupError, match=r"models\[0\].batch"):
         parse_settings({"models": models}, refuse_unknown=True)
+
+
+async def test_another_pool_is_an_endpoint_with_batches(start: Start, upstream: Upstream) -> None:
+    inner = await start(settings_for(upstream.url, auth={"enabled": False}), AGENTPOOL_CONCURRENCY="10")
+    settings = pool(upstream, window="30s")
+    settings["models"][0] |= {"endpoint": inner.url, "upstreamModel": "chat"}
+    outer = await start(settings)
+    requests = [{"body": {"model": "chat", "messages": [{"role": "user", "content": text}]}} for text in "abcde"]
+    sent = {"requests": requests}
+    async with outer.session.post(f"{outer.url}/batch", json=sent, headers=BEARER | MAY) as response:
+        lines = (await response.json())["data"]
+    assert [line["response"]["status_code"] for line in lines] == [200] * 5
+    assert sorted(call.json["messages"][0]["content"] for call in upstream.calls) == list("abcde")
+    assert await outer.metric("agentpool_runtime_batches_total") == 1
+    assert await outer.metric("agentpool_runtime_upstream_calls_total") == 1
