@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 
@@ -158,3 +159,25 @@ async def test_a_short_absence_of_redis_does_not_break_a_shared_stream(
         assert begun + await response.read() == WHOLE
     assert (await leading)[1] == WHOLE
     assert len(upstream.calls) == 1
+
+
+async def test_a_redis_that_freezes_ends_a_shared_stream_and_hangs_nobody(
+    start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_runtime.cache.broadcast.WITHOUT_REDIS_S", 0.3)
+    first, second = await two_agents(start, redis_server)
+    paced = Paced(upstream)
+    leading = asyncio.create_task(outcome(first.chat(stream=True)))
+    await until(lambda: bool(upstream.calls))
+    assert redis_server.process is not None
+    async with second.chat(stream=True) as response:
+        begun = await response.content.readany()
+        redis_server.process.send_signal(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(10):
+                body = begun + await response.read()
+            paced.go_on.set()
+            assert await leading == ("miss", WHOLE)  # who made it is not touched by it
+        finally:
+            redis_server.process.send_signal(signal.SIGCONT)
+    assert body.startswith(STREAM[0]) and b"the shared stream broke off" in body
