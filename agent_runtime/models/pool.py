@@ -84,13 +84,16 @@ class Pool:
 
     async def dial(self, endpoint: Endpoint) -> None:
         """Make a connection as a call would and keep it for one. Raises aiohttp's errors, OSError and TimeoutError."""
+        proxy = self.proxy(endpoint)
         request = aiohttp.ClientRequest(
             "POST",
             endpoint.url,
             loop=asyncio.get_running_loop(),
             session=self._session,
             ssl=self._trust.context,
-            proxy=self.proxy(endpoint),
+            proxy=proxy,
+            # As the session does for calls: the pool tells connections apart by them.
+            proxy_headers=self._session.headers.copy() if proxy is not None else None,
             server_hostname=endpoint.server_name,
         )
         # Past ``connect``, which would hand out the idle connection that is there already.
