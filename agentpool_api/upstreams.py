@@ -12,7 +12,7 @@ from agentpool_api.schema import ApiModel
 
 DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048)]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Host = Annotated[str, StringConstraints(pattern=r"^[^\s,]+$", max_length=253)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]

@@ -26,6 +26,7 @@ from agent_runtime.models.failures import (
 )
 from agent_runtime.models.pool import CONNECTED, Pool
 from agent_runtime.models.sse import MAX_FRAME_BYTES, begins_with_error
+from agent_runtime.models.wire import Response
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest whole answer taken from an endpoint."""
@@ -40,7 +41,7 @@ class Answer:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: Response,
         first: bytes,
         endpoint: Endpoint,
         circuit: Circuit,
@@ -63,7 +64,7 @@ class Answer:
     @property
     def streamed(self) -> bool:
         """Is it a stream?"""
-        return is_stream(self._response)
+        return self._response.streamed
 
     async def more(self) -> bytes:
         """Next chunk of a stream; empty at its end. Raises ApiError."""
@@ -81,10 +82,10 @@ class Answer:
             self._read_s = None
 
     def close(self) -> None:
-        """Give the connection back when the answer was read to its end, else close it: the endpoint may stop."""
+        """Let go of the connection; the endpoint may stop."""
         if self._timer is not None:
             self._timer.cancel()
-        self._response.release() if self._response.content.at_eof() else self._response.close()
+        self._response.close()
 
     def _check(self) -> None:
         """One timer for a whole stream: it looks since when a read waits, instead of being set for each."""
@@ -129,7 +130,7 @@ class Exchange:
                 try:
                     if response.status != 200:
                         await self._refused(response, key, unix_time())
-                    if is_stream(response):
+                    if response.streamed:
                         first = await self._first_frame(response)
                     else:
                         first = await self._whole(response)
@@ -163,7 +164,7 @@ class Exchange:
         """Which of the limits was it?"""
         return self._limit() if self._clock.expired() else error
 
-    async def _first_frame(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _first_frame(self, response: Response) -> bytes:
         """Chunks up to the first frame with data: comments that keep a connection open are no answer yet."""
         first = await response.content.readany()
         while b"data:" not in first and not response.content.at_eof() and len(first) < MAX_FRAME_BYTES:
@@ -174,7 +175,7 @@ class Exchange:
             raise broken_stream(self._endpoint, first)
         return first
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _whole(self, response: Response) -> bytes:
         content = response.content
         first = b"" if content.at_eof() else await content.readany()
         if content.at_eof():
@@ -190,7 +191,7 @@ class Exchange:
                 raise too_large(self._endpoint, MAX_ANSWER_BYTES)
             parts.append(chunk)
 
-    async def _refused(self, response: aiohttp.ClientResponse, key: str | None, now_s: float) -> NoReturn:
+    async def _refused(self, response: Response, key: str | None, now_s: float) -> NoReturn:
         """Raise what an answer other than 200 means."""
         self._allow(self._token_s, TokenTimeout)
         content = await response.content.read(MAX_ERROR_BYTES)
@@ -202,8 +203,3 @@ class Exchange:
             wait_s=retry_after_s(response.headers.get("Retry-After"), now_s),
             hopeless=response.headers.get("x-should-retry") == "false",
         )
-
-
-def is_stream(response: aiohttp.ClientResponse) -> bool:
-    """Reads the header itself: aiohttp's ``content_type`` goes through the e-mail parser."""
-    return response.headers.get("Content-Type", "")[:17].lower() == "text/event-stream"

@@ -13,6 +13,7 @@ import orjson
 from agent_runtime.errors import ApiError
 from agent_runtime.models.backoff import RETRYABLE
 from agent_runtime.models.endpoints import Endpoint
+from agent_runtime.models.wire import InvalidAnswer
 
 
 class Failure(Exception):  # noqa: N818
@@ -80,7 +81,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> Failure:
         case aiohttp.ClientConnectorError():
             text = f"the endpoint {host} cannot be reached: check {field} and the network"
             return Failure(server_error(502, "upstream_unreachable", text), "unreachable", retryable=True)
-        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
+        case InvalidAnswer() | aiohttp.ClientResponseError():
             text = f"the endpoint {host} does not speak HTTP as expected"
             return Failure(server_error(502, "upstream_invalid_answer", text), "invalid", retryable=False)
         case _:

@@ -18,11 +18,11 @@ from yarl import URL
 from agent_runtime.models.endpoints import Endpoint
 from agent_runtime.models.proxies import proxy_for
 from agent_runtime.models.trust import Trust
+from agent_runtime.models.wire import Response, exchange, request_bytes, request_head
 from agentpool_api.quantity import duration_s
 from agentpool_api.upstreams import Connections
 
 DNS_TTL_S = 30
-USER_AGENT = "agentpool-runtime"
 
 CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("CONNECTED", default=None)
 """Called by the pool when the running try has its connection."""
@@ -39,6 +39,16 @@ class PoolUse:
 
 
 NOTHING = PoolUse(0, 0, 0)
+NO_TIMEOUT = aiohttp.ClientTimeout()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How an endpoint is reached."""
+
+    request: aiohttp.ClientRequest
+    """What the connector makes connections for; never sent."""
+    head: bytes
 
 
 class Pool:
@@ -48,56 +58,40 @@ class Pool:
         self._settings = settings
         self._trust = trust
         self._environ = environ
-        self._proxies: dict[int, URL | None] = {}
         self._connector = _Connector(settings)
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Content-Type": "application/json"},
-            timeout=aiohttp.ClientTimeout(total=None),
-            read_bufsize=2**17,
-        )
+        self._ways: dict[tuple[URL, str | None], _Way] = {}
 
-    async def post(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Send a request and return once the head of its answer is there. Raises aiohttp's errors and TimeoutError.
+    async def post(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Response:
+        """Send a request and return once the head of its answer is there. Raises aiohttp's errors.
 
         No time limit but that of making a connection: the caller has its own.
         """
-        return await self._session.post(
-            endpoint.url,
-            data=body,
-            headers=headers,
-            allow_redirects=False,
-            ssl=self._trust.context,
-            proxy=self.proxy(endpoint),
-            server_hostname=endpoint.server_name,
-        )
-
-    def proxy(self, endpoint: Endpoint) -> URL | None:
-        """The proxy for this endpoint."""
-        if endpoint.number not in self._proxies:
-            settings = self._settings
-            found = proxy_for(endpoint.url, settings.proxy, settings.no_proxy, self._environ)
-            self._proxies[endpoint.number] = found
-        return self._proxies[endpoint.number]
+        way = self._way(endpoint)
+        connection = await self._connector.connect(way.request, [], NO_TIMEOUT)
+        return await exchange(connection, request_bytes(way.head, headers, body))
 
     async def dial(self, endpoint: Endpoint) -> None:
-        """Make a connection as a call would and keep it for one. Raises aiohttp's errors, OSError and TimeoutError."""
-        proxy = self.proxy(endpoint)
+        """Make a connection as a call would and keep it for one. Raises aiohttp's errors and OSError."""
+        # Not by ``connect``, which would hand out the idle connection that is there already.
+        await self._connector.add(self._way(endpoint).request)
+
+    def _way(self, endpoint: Endpoint) -> _Way:
+        """How an endpoint is reached, made anew when the authorities change."""
+        known = self._ways.get((endpoint.url, endpoint.server_name))
+        if known is not None and known.request.ssl is self._trust.context:
+            return known
+        settings = self._settings
+        proxy = proxy_for(endpoint.url, settings.proxy, settings.no_proxy, self._environ)
         request = aiohttp.ClientRequest(
             "POST",
             endpoint.url,
             loop=asyncio.get_running_loop(),
-            session=self._session,
             ssl=self._trust.context,
             proxy=proxy,
-            # As the session does for calls: the pool tells connections apart by them.
-            proxy_headers=self._session.headers.copy() if proxy is not None else None,
             server_hostname=endpoint.server_name,
         )
-        # Past ``connect``, which would hand out the idle connection that is there already.
-        await self._connector.add(request)
+        way = self._ways[(endpoint.url, endpoint.server_name)] = _Way(request, request_head(endpoint.url, proxy))
+        return way
 
     def use(self) -> dict[str, PoolUse]:
         """Connections by host and port."""
@@ -110,7 +104,7 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._connector.close()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -145,8 +139,11 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[aiohttp.tracing.Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the library's signature
     ) -> aiohttp.client_proto.ResponseHandler:
-        async with asyncio.timeout(self._connect_timeout_s):
-            protocol = await super()._create_connection(req, traces, timeout)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                protocol = await super()._create_connection(req, traces, timeout)
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError from None
         self.opened[_host(req.connection_key)] += 1
         return protocol
 
