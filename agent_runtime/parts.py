@@ -111,8 +111,7 @@ class Parts:
         )
 
     def _make_reach(self) -> Reach:
-        endpoints = [endpoint for route in self.routes for endpoint in route.endpoints]
-        return Reach(endpoints, self.pool, warm=self.settings.connections.warm, idle_s=lambda: self.state.idle_s)
+        return Reach(self.routes, self.pool, warm=self.settings.connections.warm, idle_s=lambda: self.state.idle_s)
 
     def _make_asking(self) -> Asking:
         percent = self.settings.connections.hedge_percent

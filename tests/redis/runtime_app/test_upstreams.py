@@ -337,6 +337,22 @@ async def test_connections_are_made_before_the_first_call_and_used_again(start: 
     assert await runtime.metric("agentpool_runtime_upstream_connections_opened") == 2
 
 
+async def test_an_agent_is_ready_when_one_endpoint_of_each_model_can_be_reached(
+    start: Start, upstream: Upstream
+) -> None:
+    raw = served_by(upstream)
+    away = {"url": "http://127.0.0.1:9/v1"}
+    raw["models"][0]["endpoints"].append(away)
+    runtime = await start(raw)
+    await until(lambda: runtime.app.state.ready)
+    assert runtime.app.state.problems == []
+    raw["models"].append({"name": "nowhere", "endpoints": [away, away]})
+    runtime = await start(raw)
+    await until(lambda: bool(runtime.app.state.problems))
+    assert [problem.field for problem in runtime.app.state.problems] == ["models[1].endpoints[0].url"]
+    assert not runtime.app.state.ready
+
+
 async def test_a_late_call_is_sent_a_second_time_and_both_are_paid_for(
     start: Start, upstream: Upstream, other: Upstream, redis_server
 ) -> None:
