@@ -36,7 +36,8 @@ def served_by(*upstreams: Upstream, ranks: tuple[int, ...] = (0, 1), **connectio
         {"url": at.url, "priority": rank, "apiKeyEnv": "UP_KEY"} for at, rank in zip(upstreams, ranks, strict=False)
     ]
     model = {"name": "chat", "upstreamModel": "up", "endpoints": places, "price": PRICE}
-    return {"models": [model], "connections": connections, "cache": {"enabled": False}}
+    patient = {"connectTimeout": "20s"} | connections  # a busy machine's pause is no failure of the endpoint
+    return {"models": [model], "connections": patient, "cache": {"enabled": False}}
 
 
 def refusing(status: int, extra: str = "", body: bytes = b'{"error":{"message":"no"}}') -> Script:
