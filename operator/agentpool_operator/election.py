@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 LEASE_S = 15
 RENEW_S = 10.0
 RETRY_S = 2.0
+TRY_S = 5.0
+"""The longest a renewal waits for its answer: two of them fit into RENEW_S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,9 @@ class Election:
         self.ticked_at_s = 0.0
         """Monotonic time of the last try, whatever came of it: a standby is alive while this moves."""
 
-    def is_held(self, now_s: float) -> bool:
-        """Whether we may write: no other instance can have taken over before RENEW_S have gone by."""
-        return self._renewed_s is not None and now_s - self._renewed_s < RENEW_S
+    def left_s(self, now_s: float) -> float:
+        """Seconds for which we may write: no other instance can have taken over before RENEW_S have gone by."""
+        return 0.0 if self._renewed_s is None else max(self._renewed_s + RENEW_S - now_s, 0.0)
 
     async def acquire(self, clock: Callable[[], float]) -> None:
         """Return once the Lease is ours. Waits for ever; errors of the API server are waited out."""
@@ -74,13 +76,16 @@ class Election:
 
     async def hold(self, clock: Callable[[], float]) -> None:
         """Renew for ever. Raises LeaseLostError when another took it or it could not be renewed for RENEW_S."""
+        started_s = clock()
         while True:
-            await asyncio.sleep(RETRY_S)
+            # Counted from the beginning of the last try: a server that takes seconds to answer is asked again at once.
+            await asyncio.sleep(started_s + RETRY_S - clock())
             self.ticked_at_s = started_s = clock()
-            if not self.is_held(started_s):
+            left_s = self.left_s(started_s)
+            if left_s <= 0:
                 raise LeaseLostError(f"the Lease could not be renewed for {RENEW_S:.0f} s")
             try:
-                self._held = await asyncio.wait_for(self._replace(self._held, taken_over=False), RENEW_S / 3)
+                self._held = await asyncio.wait_for(self._replace(self._held, taken_over=False), min(left_s, TRY_S))
                 self._renewed_s = started_s
             except ApiError as error:
                 if error.status.code == 409:

@@ -15,12 +15,20 @@ class LeaseLostError(OperatorError):
     """Another instance leads, or the API server could not be reached for too long to be sure that none does."""
 
 
+class WatchLostError(OperatorError):
+    """A watch ended by an error no retry helps with. The process must begin anew."""
+
+
 class RedisUnavailableError(OperatorError):
     """Redis gave no answer in time. The next period tries again."""
 
 
 class ClusterUnavailableError(OperatorError):
-    """The API server gave no answer, or asks to come back later. A retry helps."""
+    """The API server gave no answer, or asks to come back later. A retry helps, not before ``retry_after_s``."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ManifestRefusedError(OperatorError):

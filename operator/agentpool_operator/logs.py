@@ -42,9 +42,18 @@ def configure_logs(log_format: str, level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, renderer],
         )
     )
+    handler.addFilter(without_tracebacks_of_kopf)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for chatty in ("httpx2", "httpcore2", "aiohttp.access", "kopf.activities", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("kopf").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+def without_tracebacks_of_kopf(record: logging.LogRecord) -> bool:
+    """kopf shows the way through itself with every refusal of the API server: the line says all there is to know. What
+    the event loop finds left of its streams at the very end is of no use to anybody."""
+    if record.name.startswith("kopf"):
+        record.exc_info = record.exc_text = None
+    return not (record.name == "asyncio" and "closing of asynchronous generator" in record.getMessage())

@@ -28,9 +28,10 @@ from agentpool_operator.errors import OperatorError, SettingsError
 from agentpool_operator.handlers.operator import run_watches
 from agentpool_operator.health import Health, serve_health
 from agentpool_operator.logs import configure_logs
-from agentpool_operator.observe.cluster import ObjectKey, Store
+from agentpool_operator.observe.cluster import ObjectKey
 from agentpool_operator.observe.readings import Readings
-from agentpool_operator.observe.sweep import sweep
+from agentpool_operator.observe.store import Store
+from agentpool_operator.observe.sweep import Relisted, sweep, sweep_for_ever
 from agentpool_operator.reconcile.context import Context
 from agentpool_operator.reconcile.one import reconcile
 from agentpool_operator.reconcile.pulse import pulse
@@ -40,7 +41,6 @@ from agentpool_operator.work_queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
-SWEEP_PERIOD_S = 300.0
 FILL_RETRY_S = 2.0
 STOP_S = 3.0
 """Time the parts get to end; longer than a write takes."""
@@ -104,13 +104,13 @@ async def lead(
     context = Context(
         settings=settings,
         store=Store(),
-        api=Api(client, lambda: election.is_held(time.monotonic())),
+        api=Api(client, lambda: election.left_s(time.monotonic())),
         readings=Readings(),
         link=link,
         clock=time.time,  # noqa: TID251 - the clock is read here and nowhere below
     )
     queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: reconcile(context, key), random.random)  # noqa: TID251
-    watches_stop = asyncio.Event()
+    watches_stop, relisted = asyncio.Event(), Relisted()
     holding = asyncio.create_task(election.hold(time.monotonic), name="lease")
     watching: asyncio.Task[None] | None = None
     try:
@@ -121,7 +121,7 @@ async def lead(
         health.caches_filled = True
         writers = {
             "pulse": pulse_for_ever(context, queue),
-            "sweep": sweep_for_ever(client, context.store, settings, queue),
+            "sweep": sweep_for_ever(client, context.store, settings.namespaces, queue.add, relisted),
             **{f"worker {number}": queue.run_worker() for number in range(settings.workers)},
         }
         watching = asyncio.create_task(
@@ -130,6 +130,7 @@ async def lead(
                 config,
                 context.store,
                 queue.add,
+                listed=relisted.add,
                 seen=health.see_canary,
                 started=lambda: stop_on_signals(stop),
                 stop=watches_stop,
@@ -158,7 +159,7 @@ async def fill_store(client: AsyncClient, store: Store, settings: Settings) -> N
             log.warning("cluster cannot be read yet", error=str(error))
             await asyncio.sleep(FILL_RETRY_S)
         else:
-            pools, budgets = store.of_kind("AgentPool"), store.of_kind("CostBudget")
+            pools, budgets = store.keys("AgentPool"), store.keys("CostBudget")
             log.info("cluster read", pools=len(pools), budgets=len(budgets))
             return
 
@@ -173,17 +174,6 @@ async def pulse_for_ever(context: Context, queue: WorkQueue[ObjectKey]) -> None:
         for key in await pulse(context):
             queue.add_routinely(key)
         metrics.QUEUE_DEPTH.set(len(queue))
-
-
-async def sweep_for_ever(client: AsyncClient, store: Store, settings: Settings, queue: WorkQueue[ObjectKey]) -> None:
-    """Now and then find what a cut-off watch has missed."""
-    while True:
-        await asyncio.sleep(SWEEP_PERIOD_S)
-        try:
-            for gone in await sweep(client, store, settings.namespaces):
-                queue.add(gone if isinstance(gone, ObjectKey) else ObjectKey("AgentPool", *gone))
-        except OperatorError as error:
-            log.warning("sweep failed", error=str(error))
 
 
 async def ends_first(

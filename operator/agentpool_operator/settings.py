@@ -72,6 +72,8 @@ class Settings:
     """How often Redis is read and every pool looked at."""
     workers: int = 8
     """Passes at once."""
+    watch_silence_s: float = 70.0
+    """A watch that showed nothing for so long is taken up anew. The API server says something every minute."""
 
     @property
     def lease_namespace(self) -> str:
@@ -107,6 +109,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         log_level=env.choice("AGENTPOOL_LOG_LEVEL", _LEVELS, "info"),
         period_s=env.seconds("AGENTPOOL_PERIOD", "2s", 0.2, 60.0),
         workers=env.integer("AGENTPOOL_WORKERS", 8, 1, 256),
+        watch_silence_s=env.seconds("AGENTPOOL_WATCH_SILENCE", "70s", 1.0, 600.0),
     )
 
 

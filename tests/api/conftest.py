@@ -12,11 +12,13 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from cluster.paths import state_dir
+from tests.api.faults import FaultyApi
 from tests.api.pools import Pool
 from tests.api.support import (
     ROOT,
     Agents,
     AuditedControlPlane,
+    Clock,
     Cluster,
     Operator,
     Redis,
@@ -93,14 +95,36 @@ def user(namespace: str) -> str:
     return f"{namespace}:{RELEASE}-operator"
 
 
+@pytest.fixture
+def faulty(plane: AuditedControlPlane) -> Iterator[FaultyApi]:
+    """A way to the API server that can be told to misbehave."""
+    found = FaultyApi(plane)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path)
+
+
 Start = Callable[..., Operator]
 
 
 @pytest.fixture
-def start(cluster: Cluster, redis_server: Redis, namespace: str, tmp_path: Path) -> Iterator[Start]:
+def account(cluster: Cluster, namespace: str) -> str:
+    """The operator's service account, with the chart's rights and no others."""
+    return apply_rights(cluster, list(chart_rights(RELEASE, namespace, cluster_wide=False)))
+
+
+@pytest.fixture
+def kubeconfig(cluster: Cluster, namespace: str, account: str, tmp_path: Path) -> Path:
+    return kubeconfig_of(cluster, namespace, account, tmp_path)
+
+
+@pytest.fixture
+def start(redis_server: Redis, namespace: str, account: str, kubeconfig: Path, tmp_path: Path) -> Iterator[Start]:
     """Start an operator for the test's namespace, with the chart's rights and no others."""
-    account = apply_rights(cluster, list(chart_rights(RELEASE, namespace, cluster_wide=False)))
-    kubeconfig = kubeconfig_of(cluster, namespace, account, tmp_path)
     started: list[Operator] = []
 
     def start(*, wait: bool = True, **environment: str) -> Operator:

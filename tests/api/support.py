@@ -231,6 +231,30 @@ class Agents:
             self._redis.client.hset(key, metadata["name"], json.dumps(report))
 
 
+RUN = """
+import pathlib, runpy, sys, time
+sys.modules["kubernetes"] = None  # installed for the tests only; with it kopf would take 80 MB more
+real, ahead = time.time, pathlib.Path(sys.argv[1])
+time.time = lambda: real() + float(ahead.read_text() or 0) if ahead.exists() else real()
+runpy.run_module("agentpool_operator", run_name="__main__")
+"""
+
+
+class Clock:
+    """The wall clock of the operators of a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "clock"
+        self._ahead_s = 0.0
+
+    def step_s(self, seconds: float) -> None:
+        """Move it, at once."""
+        self._ahead_s += seconds
+        new = self.file.with_suffix(".new")
+        new.write_text(str(self._ahead_s))
+        new.rename(self.file)
+
+
 class Operator:
     """The operator as a process, as a service account with the rights of the chart and no others."""
 
@@ -239,13 +263,7 @@ class Operator:
         self._log = folder / f"operator-{self.port}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                # The official client is installed for the tests only; with it kopf would take 80 MB more.
-                [
-                    sys.executable,
-                    "-c",
-                    "import sys; sys.modules['kubernetes'] = None; "
-                    "import runpy; runpy.run_module('agentpool_operator', run_name='__main__')",
-                ],
+                [sys.executable, "-c", RUN, str(Clock(folder).file)],
                 env={
                     "PATH": os.environ["PATH"],
                     "PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}",

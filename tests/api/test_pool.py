@@ -211,6 +211,25 @@ def test_what_an_agent_finds_wrong_becomes_the_pools_condition(operator: Operato
     pool.wait_ready()
 
 
+def test_a_key_that_was_deleted_by_hand_is_made_anew_when_agents_miss_it(
+    start, pool: Pool, agents, cluster: Cluster, namespace: str, clock
+):
+    operator = start()
+    pool.apply().wait_ready()
+    key = f"{CORE.format(namespace)}/secrets/{pool.name}-key"
+    before = cluster.get(key)["metadata"]["uid"]
+    cluster.delete(key)
+    message = f"no pool key: put a value into the Secret {pool.name}-key"
+    agents.extra = {
+        "problems": [{"reason": "SecretMissing", "field": "spec.runtime.auth.secretName", "message": message}]
+    }
+    pool.wait_condition("Ready", "False", "SecretMissing")
+    assert cluster.get(key) is None, "it was made just now: the kubelet may be bringing it"
+    clock.step_s(180.0)
+    assert until(lambda: cluster.get(key), "a new key")["metadata"]["uid"] != before
+    assert operator.process.poll() is None
+
+
 def test_transitions_are_told_once(operator: Operator, pool: Pool, cluster: Cluster, agents):
     pool.apply().wait_ready()
     cluster.patch(pool.path, {"spec": {"replicas": 5}})

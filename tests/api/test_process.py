@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from tests.api.faults import FaultyApi
 from tests.api.pools import Pool
-from tests.api.support import Cluster, Operator, until
+from tests.api.support import Clock, Cluster, Operator, until
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/agentpool-operator"
 
@@ -61,19 +62,47 @@ def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(start, cluster, 
 
 
 @pytest.mark.timeout(120)
-def test_a_frozen_leader_writes_nothing_after_it_was_replaced(start, cluster, namespace, pool: Pool):
-    first = start(AGENTPOOL_POD_NAME="first")
+def test_a_leader_frozen_in_the_middle_of_its_work_writes_nothing_when_it_wakes(
+    start, cluster, namespace, pool: Pool, faulty: FaultyApi, kubeconfig
+):
+    first = start(AGENTPOOL_POD_NAME="first", KUBECONFIG=str(faulty.kubeconfig(kubeconfig)))
     second = start(wait=False, AGENTPOOL_POD_NAME="second")
     until(lambda: second.role() == "standby", "the standby")
     pool.apply().wait_ready()
+    others = [Pool(cluster, namespace, f"other-{number}").apply() for number in range(5)]
+    until(lambda: any("other-" in request.path for request in faulty.requests), "work on them")
     first.process.send_signal(signal.SIGSTOP)
     until(lambda: second.role() == "leader", "the takeover", 30)
     pool.apply(minAgents=5)
     pool.wait_replicas(2, 3)
+    for other in others:
+        other.wait_ready()
+    woken_s = time.monotonic()
     first.process.send_signal(signal.SIGCONT)
     assert first.process.wait(20) == 1
     assert "Lease" in first.log
+    late = [request for request in faulty.requests if request.at_s >= woken_s and request.is_write]
+    # It may try to renew: that is how it learns that another one leads.
+    assert [request.path for request in late if not request.path.endswith("/agentpool-operator")] == []
     assert holder(cluster, namespace).startswith("second_")
+
+
+def test_a_clock_that_jumps_changes_no_size_and_holds_up_nothing_afterwards(
+    start, pool: Pool, clock: Clock, agents, cluster
+):
+    operator = start(AGENTPOOL_PERIOD="0.5s")
+    pool.apply().wait_ready()
+    pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
+    for step_s in (3600.0, -7200.0):
+        clock.step_s(step_s)
+        until(lambda: pool.condition("MetricsAvailable")[0] == "False", "reports of another time to be refused")
+        time.sleep(1)
+        assert (pool.replicas(), len(pool.status["decisions"])) == ((1, 2), 1)
+    clock.step_s(3600.0)
+    pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
+    pool.apply(minAgents=5)
+    pool.wait_replicas(2, 3)
+    assert operator.http("/healthz") == (200, "leader\n")
 
 
 @pytest.mark.timeout(180)

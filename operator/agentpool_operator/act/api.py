@@ -6,6 +6,7 @@ those a retry helps with and those only the user can mend.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,9 +22,10 @@ from agentpool_operator.errors import ClusterUnavailableError, LeaseLostError, M
 class Api:
     """Writes to the API server."""
 
-    def __init__(self, client: AsyncClient, may_write: Callable[[], bool]) -> None:
+    def __init__(self, client: AsyncClient, held_s: Callable[[], float]) -> None:
+        """``held_s`` tells for how many more seconds the Lease is ours."""
         self._client = client
-        self._may_write = may_write
+        self._held_s = held_s
 
     async def apply(self, resource: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply of the fields the manifest names; takes them over from whoever set them."""
@@ -78,20 +80,26 @@ class Api:
                 return None
             raise _translated(error) from error
         except httpx2.HTTPError as error:
-            raise ClusterUnavailableError(_text(error)) from error
+            raise ClusterUnavailableError(_text(error), _retry_after_s(error)) from error
         return found
 
     async def _call(self, verb: str, kind: str, send: Callable[[], Any]) -> dict[str, Any]:
-        if not self._may_write():
+        held_s = self._held_s()
+        if held_s <= 0:
             raise LeaseLostError("the Lease is not held: nothing is written")
         try:
-            answer: dict[str, Any] = await send()
+            # A write that waits for a connection must not go out when the Lease is no longer ours.
+            async with asyncio.timeout(held_s):
+                answer: dict[str, Any] = await send()
+        except TimeoutError as error:
+            metrics.API_WRITES.labels(verb, kind, "none").inc()
+            raise LeaseLostError("the Lease has run out during a write") from error
         except ApiError as error:
             metrics.API_WRITES.labels(verb, kind, str(error.status.code)).inc()
             raise _translated(error) from error
         except httpx2.HTTPError as error:
             metrics.API_WRITES.labels(verb, kind, "none").inc()
-            raise ClusterUnavailableError(_text(error)) from error
+            raise ClusterUnavailableError(_text(error), _retry_after_s(error)) from error
         metrics.API_WRITES.labels(verb, kind, "200").inc()
         return answer
 
@@ -115,7 +123,13 @@ def _translated(error: ApiError) -> Exception:
     unconvertible = status.code == 500 and "convert" in (status.message or "")
     if status.code in (400, 403, 422) or unconvertible:
         return ManifestRefusedError("ManifestRefused", str(status.message))
-    return ClusterUnavailableError(str(status.message))
+    return ClusterUnavailableError(str(status.message), _retry_after_s(error))
+
+
+def _retry_after_s(error: httpx2.HTTPError) -> float:
+    """When the server asked us to come back; zero when it asked nothing, or in a form nobody uses here (a date)."""
+    asked = error.response.headers.get("Retry-After", "") if isinstance(error, httpx2.HTTPStatusError) else ""
+    return float(asked) if asked.isdigit() else 0.0
 
 
 def _text(error: Exception) -> str:

@@ -23,19 +23,29 @@ from agentpool_operator.manifests.values import Manifest, PoolValues, digest
 log = structlog.get_logger(__name__)
 
 KEY_BYTES = 32
+SECRET_ARRIVES_S = 120.0
+"""A kubelet brings a new Secret into running pods within this."""
 
 
 @dataclass(slots=True)
 class AppliedState:
     """What was written for one pool by this process."""
 
-    secrets: set[str] = field(default_factory=set)
-    """Secrets known to exist."""
+    secrets: dict[str, float] = field(default_factory=dict)
+    """Secrets known to exist, and when (Unix seconds) that was found out."""
     written: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """Kind and name → hash of what was asked for and of what came of it."""
 
 
-async def apply_secrets(api: Api, values: PoolValues, state: AppliedState) -> None:
+def forget_missing(state: AppliedState, missing: Iterable[str], now_s: float) -> bool:
+    """Have Secrets that agents miss made again; whether there are any. One made just now may be on its way to them."""
+    lost = [n for n in missing if n in state.secrets and not 0 <= now_s - state.secrets[n] < SECRET_ARRIVES_S]
+    for name in lost:
+        del state.secrets[name]
+    return bool(lost)
+
+
+async def apply_secrets(api: Api, values: PoolValues, state: AppliedState, *, now_s: float) -> None:
     """Make the pool's Secrets where they are missing. They are never read and never changed."""
     wanted = [values.redis_secret_name]
     if values.spec.runtime.auth.enabled and values.auth_secret_name == values.key_secret_name:
@@ -48,7 +58,7 @@ async def apply_secrets(api: Api, values: PoolValues, state: AppliedState) -> No
         created = await api.create(SECRET, manifest)
         if created:
             log.info("secret created", namespace=values.namespace, secret=name)
-        state.secrets.add(name)
+        state.secrets[name] = now_s
 
 
 def new_key() -> str:

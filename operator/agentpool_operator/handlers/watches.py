@@ -13,7 +13,8 @@ import kopf
 
 from agentpool_api.labels import GROUP, MANAGED_BY, MANAGED_BY_LABEL, VERSION
 from agentpool_operator import metrics
-from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store, key_of, pool_of
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey, key_of, pool_of
+from agentpool_operator.observe.store import Store
 
 Ask = Callable[[ObjectKey], None]
 
@@ -32,12 +33,18 @@ WATCHED: tuple[tuple[str, str, str, bool], ...] = (
 """Group, version, plural, and whether only objects with our label are of interest."""
 
 
-def register_watches(registry: kopf.OperatorRegistry, store: Store, ask: Ask) -> None:
-    """Have every event of the watched kinds update the store and ask for the passes it may matter to."""
+def register_watches(registry: kopf.OperatorRegistry, store: Store, ask: Ask, listed: Callable[[str], None]) -> None:
+    """Have every event of the watched kinds update the store and ask for the passes it may matter to.
+
+    A watch that could not be taken up where it ended begins with a list. What was deleted in between shows by its
+    absence only, so ``listed`` is told the kind.
+    """
 
     async def on_event(event: Any, **_: Any) -> None:
         body = event["object"]
         metrics.WATCH_EVENTS.labels(body["kind"]).inc()
+        if event["type"] is None:
+            listed(body["kind"])
         if event["type"] == "DELETED":
             store.remove(body)
         else:
@@ -53,11 +60,9 @@ def touched(body: Any, store: Store) -> list[ObjectKey]:
     """Pools and budgets a change of this object may matter to."""
     key = key_of(body)
     if key.kind == "AgentPool":
-        budgets = [key_of(budget) for budget in store.of_kind("CostBudget", key.namespace)]
-        return [key, *budgets]
+        return [key, *store.keys("CostBudget", key.namespace)]
     if key.kind == "CostBudget":
-        pools = [key_of(pool) for pool in store.of_kind("AgentPool", key.namespace)]
-        return [key, *pools]
+        return [key, *store.keys("AgentPool", key.namespace)]
     pool: PoolKey = pool_of(body)
     return [ObjectKey("AgentPool", pool.namespace, pool.name)] if pool.name else []
 

@@ -1,13 +1,9 @@
-"""What does the cluster look like now, as the watches last showed it?
-
-The store holds what a pass reads, trimmed to what is used. It is filled by watch events only; a deletion the watch
-missed while it was cut off is found by the sweep, which compares with a list now and then.
-"""
+"""What do raw objects say? Identities, and the facts of a pod a pass reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -56,73 +52,6 @@ class PodFacts:
     unschedulable_since_s: float | None = None
     deletion_cost: str | None
     labels: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Objects by kind and name; pods by pool."""
-
-    objects: dict[ObjectKey, dict[str, Any]] = field(default_factory=dict)
-    pods: dict[PoolKey, dict[str, PodFacts]] = field(default_factory=dict)
-
-    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-        """The object as last seen, without managedFields; None when it is not there."""
-        return self.objects.get(ObjectKey(kind, namespace, name))
-
-    def of_kind(self, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
-        """All objects of a kind, of one namespace or all."""
-        return [
-            body
-            for key, body in self.objects.items()
-            if key.kind == kind and (namespace is None or key.namespace == namespace)
-        ]
-
-    def pods_of(self, pool: PoolKey) -> tuple[PodFacts, ...]:
-        """The pool's pods, those that leave included."""
-        return tuple(self.pods.get(pool, {}).values())
-
-    def put(self, body: Mapping[str, Any]) -> None:
-        """Remember an object as it is now."""
-        key = key_of(body)
-        if key.kind == "Pod":
-            self.pods.setdefault(pool_of(body), {})[key.name] = pod_facts(body)
-        elif not _is_older(body, self.objects.get(key)):
-            self.objects[key] = _trimmed(body)
-
-    def remove(self, body: Mapping[str, Any]) -> None:
-        """Forget an object, unless another of the same name has come since."""
-        key, uid = key_of(body), body["metadata"].get("uid")
-        if key.kind == "Pod":
-            pool = pool_of(body)
-            pods = self.pods.get(pool, {})
-            if key.name in pods and pods[key.name].uid == uid:
-                del pods[key.name]
-                if not pods:
-                    del self.pods[pool]
-        elif key in self.objects and self.objects[key]["metadata"].get("uid") == uid:
-            del self.objects[key]
-
-    def keep_only(self, kind: str, present: Iterable[str], known_before: Iterable[str]) -> list[ObjectKey | PoolKey]:
-        """Forget objects of a kind that a list does not hold. Both arguments are UIDs; only objects known before the
-        list was asked for are judged by it. Returns what was forgotten (for pods: their pools)."""
-        gone = set(known_before) - set(present)
-        forgotten: list[ObjectKey | PoolKey] = []
-        if kind == "Pod":
-            for pool, pods in list(self.pods.items()):
-                for name in [name for name, pod in pods.items() if pod.uid in gone]:
-                    del pods[name]
-                    forgotten.append(pool)
-        else:
-            for key in [k for k, body in self.objects.items() if k.kind == kind and body["metadata"]["uid"] in gone]:
-                del self.objects[key]
-                forgotten.append(key)
-        return forgotten
-
-    def uids(self, kind: str) -> list[str]:
-        """UIDs of all objects of a kind."""
-        if kind == "Pod":
-            return [pod.uid for pods in self.pods.values() for pod in pods.values()]
-        return [str(body["metadata"]["uid"]) for body in self.of_kind(kind)]
 
 
 def key_of(body: Mapping[str, Any]) -> ObjectKey:
@@ -188,19 +117,3 @@ def _unschedulable(scheduled: Mapping[str, Any]) -> str:
 
 def _unix_s(text: str | None) -> float | None:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else None
-
-
-def _is_older(body: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
-    """Whether a late event shows what our own write has replaced already.
-
-    Versions of one kind are whole numbers that rise (KEP-5504); any that is not a number is taken as newer.
-    """
-    if known is None or known["metadata"].get("uid") != body["metadata"].get("uid"):
-        return False
-    versions = [str(each["metadata"].get("resourceVersion", "")) for each in (body, known)]
-    return all(version.isdigit() for version in versions) and int(versions[0]) < int(versions[1])
-
-
-def _trimmed(body: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return {**body, "metadata": metadata}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from agentpool_operator.decide.facts import CapacityFacts, PoolFacts, Trouble
 from agentpool_operator.decide.load import PoolLoad
 from agentpool_operator.decide.spot import SpotFacts
 from agentpool_operator.decide.trouble import container_trouble
-from agentpool_operator.observe.cluster import PodFacts, PoolKey, Store
+from agentpool_operator.observe.cluster import PodFacts, PoolKey
 from agentpool_operator.observe.readings import Readings
 from agentpool_operator.observe.runtime_stats import PoolStats
+from agentpool_operator.observe.store import Store
+
+KEY_FIELD = "spec.runtime.auth.secretName"
+"""What the runtime names when it has no key of the pool."""
 
 KNOWN_STARTUPS = 20
 SHORTEST_STARTUP_S = 10.0
@@ -30,6 +33,19 @@ def observe_startup(pods: Iterable[PodFacts], known: dict[str, float]) -> float 
     for uid in list(known)[:-KNOWN_STARTUPS]:
         del known[uid]
     return max(statistics.median(known.values()), SHORTEST_STARTUP_S) if known else None
+
+
+def missing_secrets(key_secret: str, redis_secret: str, pods: Iterable[PodFacts], stats: PoolStats) -> list[str]:
+    """Which of the two Secrets the operator makes the agents miss.
+
+    Those that run report that they have no key; a pod that cannot start for want of where Redis is says so itself.
+    """
+    missing = []
+    if any(problem.reason == "SecretMissing" and problem.field == KEY_FIELD for problem in stats.problems):
+        missing.append(key_secret)
+    if any(f'"{redis_secret}" not found' in pod.waiting_message for pod in pods):
+        missing.append(redis_secret)
+    return missing
 
 
 def observe_spot(pods: Iterable[PodFacts]) -> SpotFacts:
@@ -99,7 +115,7 @@ def observe_pool(
     pods = [pod for pod in store.pods_of(pool) if not pod.ended]
     stats = readings.of(pool)
     on_demand, spot = (
-        _capacity(store.get("Deployment", pool.namespace, name), (p for p in pods if p.capacity_type == capacity_type))
+        _capacity(store.is_rolled_out(pool.namespace, name), (p for p in pods if p.capacity_type == capacity_type))
         for name, capacity_type in zip(deployments, ("on-demand", "spot"), strict=True)
     )
     return PoolFacts(
@@ -118,21 +134,15 @@ def observe_pool(
     )
 
 
-def _capacity(deployment: dict[str, Any] | None, pods: Iterable[PodFacts]) -> CapacityFacts:
+def _capacity(is_rolled_out: bool, pods: Iterable[PodFacts]) -> CapacityFacts:
     present = [pod for pod in pods if not pod.leaving]
     waiting = next((pod for pod in present if pod.waiting_reason), None)
     return CapacityFacts(
         existing=len(present),
         ready=sum(pod.ready for pod in present),
-        current=deployment is not None and _is_current(deployment),
+        current=is_rolled_out,
         waiting=None
         if waiting is None
         else container_trouble(waiting.waiting_container, waiting.waiting_reason, waiting.waiting_message),
         unschedulable=next((pod.unschedulable for pod in present if pod.unschedulable), ""),
     )
-
-
-def _is_current(deployment: dict[str, Any]) -> bool:
-    status = deployment.get("status") or {}
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    return bool(seen and status.get("updatedReplicas", 0) == status.get("replicas", 0))

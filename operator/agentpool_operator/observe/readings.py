@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from agentpool_api.wire import Heartbeat
 from agentpool_operator.decide.budget_windows import CarriedRecord
 from agentpool_operator.decide.facts import QueueFacts
-from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey
 from agentpool_operator.observe.runtime_stats import NOTHING, PoolStats, PoolTracker
 from agentpool_operator.observe.spend import SpendBook
+from agentpool_operator.observe.store import Store
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from agentpool_api.agentpool import Mode
 from agentpool_api.conditions import PoolCondition, set_condition
 from agentpool_api.labels import POOL_LABEL
 from agentpool_api.pool_status import AgentPoolStatus
-from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets
+from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets, forget_missing
 from agentpool_operator.act.events import pool_occurrences, post_events
 from agentpool_operator.act.status import patch_status
 from agentpool_operator.act.victims import costs_to_stamp, stamp_victims
@@ -27,10 +27,10 @@ from agentpool_operator.errors import ManifestRefusedError
 from agentpool_operator.kinds import AGENT_POOL
 from agentpool_operator.manifests.pool import make_pool_objects
 from agentpool_operator.manifests.values import CAPACITY_TYPES, Manifest, PoolValues, digest
-from agentpool_operator.observe.cluster import PoolKey
-from agentpool_operator.observe.pool import observe_pool
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey
+from agentpool_operator.observe.pool import missing_secrets, observe_pool
 from agentpool_operator.reconcile import pool_metrics
-from agentpool_operator.reconcile.context import Context, PoolState, Refusal
+from agentpool_operator.reconcile.context import Context, PoolState, Refusal, Settled, Shown
 from agentpool_operator.reconcile.selection import budget_ceiling
 from agentpool_operator.reconcile.sizing import size_pool, told_decision
 
@@ -51,20 +51,20 @@ class Outcome:
 
 async def reconcile_pool(context: Context, key: PoolKey) -> None:
     """Make the world match one pool. Raises OperatorError when a retry may help."""
-    body = context.store.get("AgentPool", key.namespace, key.name)
-    if body is None:
+    metadata = context.store.metadata("AgentPool", *key)
+    if metadata is None:
         context.pools.pop(key, None)
         pool_metrics.forget(key)
         return
-    if "deletionTimestamp" in body["metadata"]:
+    if "deletionTimestamp" in metadata:
         return  # what belongs to it goes with it
     try:
-        state = context.pool_state(key, body)
+        state = context.pool_state(key, metadata)
     except ManifestRefusedError as error:
-        await _report_unreadable(context, body, error)
+        await _report_unreadable(context, key, error)
         return
-    ceiling = budget_ceiling(context.store, body, state.spec)
-    decision = size_pool(context, key, body, state, ceiling)
+    ceiling = budget_ceiling(context.store, metadata, state.spec)
+    decision = size_pool(context, key, state, ceiling)
     refused = None
     if state.spec.mode is Mode.ENFORCE:
         refused = await _act(context, key, state, decision.split)
@@ -79,22 +79,40 @@ def _status_of(body: dict[str, Any]) -> AgentPoolStatus:
         return AgentPoolStatus()
 
 
+def _shown(context: Context, key: PoolKey, state: PoolState) -> Shown:
+    version = context.store.version(ObjectKey("AgentPool", *key))
+    if state.shown is None or state.shown.version != version:
+        body = context.store.get("AgentPool", *key) or {}
+        status = _status_of(body)
+        state.shown = Shown(version, status, is_exact=status.manifest() == body.get("status"))
+    return state.shown
+
+
 async def _act(context: Context, key: PoolKey, state: PoolState, split: CapacitySplit) -> Trouble | None:
     """Apply everything. What is refused is returned as trouble; what ran before runs on, in the size asked for."""
     values = _values(context, key, state)
     await _stamp_victims(context, key, split)
     now_s = context.clock()
     source = digest([state.generation, split.on_demand, split.spot, asdict(values.runtime), values.redis.digest])
-    refusal = state.refused
+    missing = missing_secrets(
+        values.key_secret_name, values.redis_secret_name, context.store.pods_of(key), context.readings.of(key)
+    )
+    is_lost = forget_missing(state.applied, missing, now_s)
+    if not is_lost and state.settled is not None and state.settled.holds(source, context.store):
+        return None
+    refusal, state.settled = state.refused, None
     if refusal is None or refusal.digest != source or now_s >= refusal.retry_at_s:
         try:
-            await apply_secrets(context.api, values, state.applied)
-            await _apply_objects(context, values, make_pool_objects(values, split), state)
+            await apply_secrets(context.api, values, state.applied, now_s=now_s)
+            objects = make_pool_objects(values, split)
+            await _apply_objects(context, values, objects, state)
         except ManifestRefusedError as error:
             trouble = Trouble(reason=error.reason, message=error.message)
             state.refused = refusal = Refusal(source, trouble, now_s + REFUSED_RETRY_S)
         else:
             state.refused = None
+            made = [ObjectKey(each["kind"], key.namespace, each["metadata"]["name"]) for each in objects]
+            state.settled = Settled(source, {each: context.store.version(each) for each in made})
             return None
     for name, replicas in zip(_deployment_names(values), (split.on_demand, split.spot), strict=True):
         deployment = context.store.get("Deployment", key.namespace, name)
@@ -124,10 +142,11 @@ async def _stamp_victims(context: Context, key: PoolKey, split: CapacitySplit) -
 
 async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Outcome) -> None:
     """Write the status and tell what changed."""
-    body = context.store.get("AgentPool", key.namespace, key.name)
-    if body is None or body["metadata"]["uid"] != state.uid:
+    metadata = context.store.metadata("AgentPool", *key)
+    if metadata is None or metadata["uid"] != state.uid:
         return
-    before, spec = _status_of(body), state.spec
+    shown, spec = _shown(context, key, state), state.spec
+    before = shown.status
     now = datetime.fromtimestamp(context.clock(), UTC)
     facts = observe_pool(
         context.store,
@@ -153,6 +172,9 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
         now=now,
     )
     pool_metrics.show(key, status, context.readings.of(key), now_s=now.timestamp())
+    body = None if shown.is_exact and status == before else context.store.get("AgentPool", *key)
+    if body is None:
+        return
     written = await patch_status(context.api, AGENT_POOL, body, status)
     if written is not None:
         context.store.put(written)
@@ -160,8 +182,11 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
         await post_events(context.api, body, occurrences, instance=context.settings.identity, now=now)
 
 
-async def _report_unreadable(context: Context, body: dict[str, Any], error: ManifestRefusedError) -> None:
+async def _report_unreadable(context: Context, key: PoolKey, error: ManifestRefusedError) -> None:
     """Say that the spec cannot be read. Nothing else is touched: what ran before runs on."""
+    body = context.store.get("AgentPool", *key)
+    if body is None:
+        return
     before = _status_of(body)
     conditions = set_condition(
         before.conditions,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from agentpool_api.agentpool import AgentPoolSpec
+from agentpool_api.pool_status import AgentPoolStatus
 from agentpool_operator.act.api import Api
 from agentpool_operator.act.apply import AppliedState
 from agentpool_operator.act.notices import Told
@@ -18,8 +19,9 @@ from agentpool_operator.decide.scaling import Decision
 from agentpool_operator.decide.spot import SpotState
 from agentpool_operator.decide.state import PoolState as ScalingState
 from agentpool_operator.errors import ManifestRefusedError
-from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey
 from agentpool_operator.observe.readings import Readings
+from agentpool_operator.observe.store import Store
 from agentpool_operator.reconcile.memory import Facts, Saved
 from agentpool_operator.reconcile.policies import scaling_policy
 from agentpool_operator.redis_link import RedisLink
@@ -39,6 +41,28 @@ Grounds = tuple[int, int, int | None, int | None]
 """Number of the reading of Redis, generation of the spec, agents the budgets allow, limit of spot agents."""
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a pass left behind: from what the objects were made, and each of them as it was then."""
+
+    digest: str
+    versions: Mapping[ObjectKey, str]
+
+    def holds(self, digest: str, store: Store) -> bool:
+        """Whether the same is wanted and nobody touched anything since: there is nothing to compare."""
+        return digest == self.digest and all(store.version(key) == version for key, version in self.versions.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The status a version of the pool has."""
+
+    version: str
+    status: AgentPoolStatus
+    is_exact: bool
+    """The API server has exactly what this status would be written as."""
+
+
 @dataclass(slots=True)
 class PoolState:
     """What one process remembers of one pool. What cannot be found out again is kept in Redis (see memory)."""
@@ -49,6 +73,8 @@ class PoolState:
     policy: ScalingPolicy
     applied: AppliedState = field(default_factory=AppliedState)
     refused: Refusal | None = None
+    settled: Settled | None = None
+    shown: Shown | None = None
     scaling: ScalingState | None = None
     """None before the first decision of this process."""
     decided: tuple[Grounds, Decision] | None = None
@@ -93,18 +119,18 @@ class Context:
     budgets_written_s: dict[ObjectKey, float] = field(default_factory=dict)
     """When each budget's status was last written."""
 
-    def pool_state(self, key: PoolKey, body: dict[str, Any]) -> PoolState:
+    def pool_state(self, key: PoolKey, metadata: dict[str, Any]) -> PoolState:
         """What is remembered of this very pool; another of the same name begins anew.
 
         Raises ManifestRefusedError when the spec cannot be read.
         """
-        uid, generation = str(body["metadata"]["uid"]), int(body["metadata"].get("generation", 0))
+        uid, generation = str(metadata["uid"]), int(metadata.get("generation", 0))
         state = self.pools.get(key)
         if state is None or state.uid != uid:
-            spec = _spec_of(body)
+            spec = _spec_of(self.store.get("AgentPool", *key) or {})
             state = self.pools[key] = PoolState(uid, generation, spec, scaling_policy(spec))
         elif state.generation != generation:
-            spec = _spec_of(body)
+            spec = _spec_of(self.store.get("AgentPool", *key) or {})
             state.spec, state.policy, state.generation = spec, scaling_policy(spec), generation
         return state
 

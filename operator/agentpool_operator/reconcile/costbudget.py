@@ -61,8 +61,8 @@ async def reconcile_budget(context: Context, key: ObjectKey) -> None:
     policy = budget_policy(spec)
     pools = [
         pool
-        for pool in context.store.of_kind("AgentPool", key.namespace)
-        if selects(body, pool["metadata"].get("labels") or {})
+        for pool in context.store.metadata_of_kind("AgentPool", key.namespace)
+        if selects(body, pool.get("labels") or {})
     ]
     count = await _count(context, key, spec, before, pools, now)
     if count is None:
@@ -130,7 +130,7 @@ async def _count(
     readings = context.readings
     if readings.spend_read_s is None:
         return Count(None)
-    books = [readings.book(PoolKey(key.namespace, pool["metadata"]["name"])) for pool in pools]
+    books = [readings.book(PoolKey(key.namespace, pool["name"])) for pool in pools]
     if any(book.read_s is None for book in books):
         return None
     try:

@@ -6,7 +6,7 @@ second charges them and reads what was spent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agentpool_api import keys
@@ -19,7 +19,7 @@ from agentpool_operator.decide.budget_windows import CarriedRecord
 from agentpool_operator.decide.charges import plan_charges
 from agentpool_operator.decide.facts import QueueFacts
 from agentpool_operator.errors import ManifestRefusedError, RedisUnavailableError
-from agentpool_operator.observe.cluster import ObjectKey, PoolKey, key_of
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey
 from agentpool_operator.observe.pod_times import observe_pod_times
 from agentpool_operator.observe.queue import parse_queue, read_command
 from agentpool_operator.observe.runtime_stats import parse_heartbeats
@@ -37,8 +37,8 @@ FULL_READS_PER_PULSE = 100
 
 async def pulse(context: Context) -> list[ObjectKey]:
     """Read and charge once; returns the objects that are due for a pass."""
-    pools = [PoolKey(key.namespace, key.name) for key in _keys(context, "AgentPool")]
-    budgets = list(_keys(context, "CostBudget"))
+    pools = [PoolKey(key.namespace, key.name) for key in context.store.keys("AgentPool")]
+    budgets = context.store.keys("CostBudget")
     try:
         with metrics.REDIS_SECONDS.time():
             heartbeats, charged, queues = await _read_agents(context, pools, budgets)
@@ -46,11 +46,7 @@ async def pulse(context: Context) -> list[ObjectKey]:
             await _charge_and_read_spend(context, pools, heartbeats, charged)
     except RedisUnavailableError:
         context.readings.lose_redis()
-    return [*_keys(context, "AgentPool"), *budgets]
-
-
-def _keys(context: Context, kind: str) -> Iterable[ObjectKey]:
-    return [key_of(body) for body in context.store.of_kind(kind)]
+    return [*context.store.keys("AgentPool"), *budgets]
 
 
 async def _read_agents(
@@ -119,11 +115,11 @@ def _take_all(book: SpendBook, raw: Mapping[bytes, bytes], fields: list[str], no
 def _charge_commands(
     context: Context, pool: PoolKey, heartbeats: Mapping[str, Heartbeat], charged: Mapping[str, int], now_s: float
 ) -> list[Command]:
-    body = context.store.get("AgentPool", *pool)
-    if body is None:
+    metadata = context.store.metadata("AgentPool", *pool)
+    if metadata is None:
         return []
     try:
-        prices = agent_prices(context.pool_state(pool, body).spec)
+        prices = agent_prices(context.pool_state(pool, metadata).spec)
     except ManifestRefusedError:
         return []  # its pass says what is wrong
     now_ms = int(now_s * 1000)
@@ -140,22 +136,22 @@ def _charge_commands(
 
 def _queue_of(context: Context, pool: PoolKey) -> Queue | None:
     """The queue the pool names."""
-    body = context.store.get("AgentPool", *pool)
-    if body is None:
+    metadata = context.store.metadata("AgentPool", *pool)
+    if metadata is None:
         return None
     try:
-        return context.pool_state(pool, body).spec.scaling.queue
+        return context.pool_state(pool, metadata).spec.scaling.queue
     except ManifestRefusedError:
         return None  # its pass says what is wrong
 
 
 def _is_forgotten(context: Context, pool: PoolKey) -> bool:
     """Whether this process has yet to ask what Redis remembers of the pool."""
-    body = context.store.get("AgentPool", *pool)
-    if body is None:
+    metadata = context.store.metadata("AgentPool", *pool)
+    if metadata is None:
         return False
     try:
-        return not context.pool_state(pool, body).recalled
+        return not context.pool_state(pool, metadata).recalled
     except ManifestRefusedError:
         return False  # its pass says what is wrong
 
@@ -168,10 +164,10 @@ def _save_commands(context: Context, pool: PoolKey) -> list[Command]:
 
 
 def _notice_commands(context: Context, pool: PoolKey, now_s: float) -> list[Command]:
-    body, state = context.store.get("AgentPool", *pool), context.pools.get(pool)
-    if body is None or state is None:
+    metadata, state = context.store.metadata("AgentPool", *pool), context.pools.get(pool)
+    if metadata is None or state is None:
         return []
-    return notice_commands(*pool, budget_notice(context.store, body), state.told, now_s=now_s)
+    return notice_commands(*pool, budget_notice(context.store, metadata), state.told, now_s=now_s)
 
 
 def _hash(answer: Any) -> Mapping[bytes, bytes]:

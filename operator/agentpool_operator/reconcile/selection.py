@@ -11,7 +11,7 @@ from typing import Any
 from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_api.wire import BudgetAction, BudgetNotice
 from agentpool_operator.decide.budget import PoolCeiling, tightest_ceiling
-from agentpool_operator.observe.cluster import Store
+from agentpool_operator.observe.store import Store
 
 KNOWN_ACTIONS = {str(action): action for action in BudgetAction}
 
@@ -23,7 +23,7 @@ def selects(budget: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def budget_ceiling(store: Store, pool: Mapping[str, Any], spec: AgentPoolSpec) -> PoolCeiling | None:
-    """What the namespace's budgets allow the pool."""
+    """What the namespace's budgets allow the pool with this metadata."""
     levels = [
         (budget["metadata"]["name"], (budget.get("status") or {}).get("level", ""))
         for budget in _budgets_of(store, pool)
@@ -41,7 +41,7 @@ def actions_of(conditions: Iterable[Mapping[str, Any]]) -> frozenset[BudgetActio
 
 
 def budget_notice(store: Store, pool: Mapping[str, Any]) -> BudgetNotice:
-    """What the pool's agents are to know: the least that is left, and every action in force.
+    """What the agents of the pool with this metadata are to know: the least that is left, and every action in force.
 
     Reads the statuses as they are: this is asked for every pool in every period.
     """
@@ -52,5 +52,5 @@ def budget_notice(store: Store, pool: Mapping[str, Any]) -> BudgetNotice:
 
 
 def _budgets_of(store: Store, pool: Mapping[str, Any]) -> list[dict[str, Any]]:
-    labels = pool["metadata"].get("labels") or {}
-    return [budget for budget in store.of_kind("CostBudget", pool["metadata"]["namespace"]) if selects(budget, labels)]
+    labels = pool.get("labels") or {}
+    return [budget for budget in store.of_kind("CostBudget", pool["namespace"]) if selects(budget, labels)]

@@ -62,9 +62,7 @@ def begin_scaling(body: Mapping[str, Any], now_s: float) -> ScalingState:
     )
 
 
-def size_pool(
-    context: Context, key: PoolKey, body: Mapping[str, Any], state: PoolState, ceiling: PoolCeiling | None
-) -> Decision:
+def size_pool(context: Context, key: PoolKey, state: PoolState, ceiling: PoolCeiling | None) -> Decision:
     """Decide, once per reading of Redis unless what is asked for changed, and remember for the next time.
 
     Passes come with every event of a pod; deciding in each would count the same traffic again and again.
@@ -73,7 +71,7 @@ def size_pool(
     stats = readings.of(key)
     # Passes between two readings of Redis see the moment of the first: arrivals are known up to then.
     now_s = readings.read_s if stats.arrivals_by_s is not None else context.clock()
-    scaling = state.scaling or begin_scaling(body, now_s)
+    scaling = state.scaling or begin_scaling(context.store.get("AgentPool", *key) or {"metadata": {}}, now_s)
     if stats.last_activity_s is not None and stats.last_activity_s > (scaling.last_active_at_s or 0.0):
         scaling = replace(scaling, last_active_at_s=stats.last_activity_s)
     state.startup_s = observe_startup(pods, state.startups) or state.startup_s

@@ -1,5 +1,8 @@
+import pytest
+
 from agentpool_operator.handlers.watches import touched
-from agentpool_operator.observe.cluster import ObjectKey, PoolKey, Store, pod_facts
+from agentpool_operator.observe.cluster import ObjectKey, PoolKey, pod_facts
+from agentpool_operator.observe.store import Store
 
 
 def body(kind="Deployment", name="d", *, uid="u1", version="5", **metadata):
@@ -103,3 +106,45 @@ def test_a_pod_no_node_takes_says_so():
 def test_a_pod_without_status_is_neither_ready_nor_started():
     facts = pod_facts(pod())
     assert (facts.ready, facts.started_s, facts.phase) == (False, None, "Pending")
+
+
+@pytest.mark.parametrize("kind", ["AgentPool", "Deployment"])
+def test_an_object_comes_back_as_it_was_and_its_version_tells_of_changes(kind):
+    store, key = Store(), ObjectKey(kind, "n", "d")
+    assert store.version(key) == ""
+    first = body(kind, version="1", labels={"a": "ä"}) | {"spec": {"replicas": 3, "list": [1.5, None, True]}}
+    store.put(first)
+    seen = store.version(key)
+    assert store.get(*key) == first
+    store.put(first)
+    assert store.version(key) == seen
+    store.put(body(kind, version="2"))
+    assert store.version(key) not in ("", seen)
+
+
+def test_objects_are_found_by_kind_and_namespace():
+    store = Store()
+    for kind, namespace, name in [("AgentPool", "n", "a"), ("AgentPool", "m", "a"), ("Service", "n", "a")]:
+        there = body(kind, name)
+        there["metadata"]["namespace"] = namespace
+        store.put(there)
+    assert [key.namespace for key in store.keys("AgentPool")] == ["n", "m"]
+    assert store.keys("AgentPool", "m") == [ObjectKey("AgentPool", "m", "a")]
+    assert [found["kind"] for found in store.of_kind("Service")] == ["Service"]
+    assert store.of_kind("Service", "m") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param({"observedGeneration": 2, "updatedReplicas": 3, "replicas": 3}, True, id="all of the newest"),
+        pytest.param({"observedGeneration": 1, "updatedReplicas": 3, "replicas": 3}, False, id="not looked at yet"),
+        pytest.param({"observedGeneration": 2, "updatedReplicas": 1, "replicas": 3}, False, id="under way"),
+        pytest.param({}, False, id="nothing known"),
+    ],
+)
+def test_a_deployment_is_rolled_out_when_all_its_pods_are_of_the_newest_template(status, expected):
+    store = Store()
+    assert not store.is_rolled_out("n", "d")
+    store.put(body(generation=2) | {"status": status})
+    assert store.is_rolled_out("n", "d") is expected

@@ -7,7 +7,7 @@ from typing import Any
 from agentpool_api import keys
 from agentpool_api.wire import NOTICE_LIFE_S, BudgetNotice
 from agentpool_operator.act.notices import NO_BUDGET, RENEW_S, Told, notice_commands
-from agentpool_operator.observe.cluster import Store
+from agentpool_operator.observe.store import Store
 from agentpool_operator.reconcile.selection import budget_notice
 
 KEY = keys.budget_notice("team", "research")
@@ -31,7 +31,7 @@ def told(*budgets: dict[str, Any]) -> BudgetNotice:
     store = Store()
     for one in budgets:
         store.put(one)
-    return budget_notice(store, {"metadata": {"namespace": "team", "name": "research", "labels": {"tier": "a"}}})
+    return budget_notice(store, {"namespace": "team", "name": "research", "labels": {"tier": "a"}})
 
 
 def test_the_least_that_is_left_and_all_actions_are_told() -> None:

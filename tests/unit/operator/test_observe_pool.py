@@ -2,9 +2,10 @@
 
 import pytest
 
+from agentpool_api.wire import Problem
 from agentpool_operator.decide.spot import SpotFacts
-from agentpool_operator.observe.pool import KNOWN_STARTUPS, observe_load, observe_spot, observe_startup
-from agentpool_operator.observe.runtime_stats import NOTHING
+from agentpool_operator.observe.pool import KNOWN_STARTUPS, missing_secrets, observe_load, observe_spot, observe_startup
+from agentpool_operator.observe.runtime_stats import NOTHING, PoolStats
 from tests.unit.operator.make import pod
 
 
@@ -49,3 +50,22 @@ def test_spot_agents_that_wait_are_told_from_those_with_a_node():
 def test_the_service_time_known_from_before_stands_in():
     load = observe_load([pod()], NOTHING, desired=3, concurrency=4, service_s=2.5, startup_s=None, budget_ceiling=None)
     assert (load.service_s, load.ready, load.starting, load.arrivals_per_s) == (2.5, 1, 2, None)
+
+
+def missed(field):
+    problem = Problem(reason="SecretMissing", field=field, message="make it")
+    return PoolStats(available=True, partial=False, problems=(problem,))
+
+
+@pytest.mark.parametrize(
+    ("stats", "changes", "expected"),
+    [
+        pytest.param(NOTHING, {}, [], id="all is well"),
+        pytest.param(missed("spec.runtime.auth.secretName"), {}, ["k"], id="agents have no key"),
+        pytest.param(missed("spec.runtime.models[0].apiKeySecretRef"), {}, [], id="a Secret of the user's"),
+        pytest.param(NOTHING, {"waiting_message": 'secret "r" not found'}, ["r"], id="a pod cannot start"),
+        pytest.param(NOTHING, {"waiting_message": 'secret "rr" not found'}, [], id="another Secret of a like name"),
+    ],
+)
+def test_secrets_of_the_operators_own_that_agents_miss_are_named(stats, changes, expected):
+    assert missing_secrets("k", "r", [pod(**changes)], stats) == expected

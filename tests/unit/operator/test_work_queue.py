@@ -140,3 +140,61 @@ def test_retries_come_later_and_later(failures, least, most):
 @given(st.integers(min_value=0, max_value=10**6), st.floats(min_value=0, max_value=1, exclude_max=True))
 def test_a_retry_always_comes_within_the_longest_delay(failures, chance):
     assert 0 < retry_delay_s(failures, chance) <= LONGEST_RETRY_S
+
+
+async def test_news_goes_before_a_round_of_routine():
+    passes = []
+
+    async def work(key):
+        passes.append(key)
+
+    queue = WorkQueue(work, lambda: 0.0)
+    for number in range(100):
+        queue.add_routinely(f"quiet-{number}")
+    queue.add("new")
+    queue.add("quiet-50")
+    assert len(queue) == 101
+    async with running(queue, workers=1):
+        await until(lambda: len(passes) == 101)
+    assert passes[:2] == ["new", "quiet-50"]
+    assert len(set(passes)) == 101
+
+
+async def test_a_round_of_passes_that_wait_for_nothing_lets_others_in_between():
+    seen = []
+
+    async def work(key):
+        seen.append(key)
+
+    async def other():
+        for _ in range(5):
+            seen.append("other")
+            await asyncio.sleep(0)
+
+    queue = WorkQueue(work, lambda: 0.0)
+    for number in range(50):
+        queue.add_routinely(number)
+    async with running(queue, workers=1):
+        await asyncio.gather(other(), until(lambda: len(seen) == 55))
+    assert seen.index("other", seen.index("other") + 4) < 20
+
+
+async def test_even_news_waits_for_a_pause_that_was_asked_for():
+    tried_s = []
+
+    async def work(key):
+        tried_s.append(asyncio.get_running_loop().time())
+        if len(tried_s) == 1:
+            raise ClusterUnavailableError("too many requests", retry_after_s=0.6)
+
+    queue = WorkQueue(work, lambda: 0.0)
+    queue.add("a")
+    async with running(queue):
+        await until(lambda: tried_s)
+        await asyncio.sleep(0.01)
+        queue.add("a")
+        await until(lambda: len(tried_s) == 2)
+        queue.add("a")
+        await until(lambda: len(tried_s) == 3)
+    assert tried_s[1] - tried_s[0] >= 0.59
+    assert tried_s[2] - tried_s[1] < 0.3
