@@ -100,14 +100,24 @@ class Election:
         if self._held is None:
             return
         self._renewed_s = None
-        spec = {**self._held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-        self._held["spec"] = spec
         try:
-            await asyncio.wait_for(self._client.replace(LEASE(self._held)), 2.0)
+            await asyncio.wait_for(self._give_away(), 2.0)
             log.info("lease released", lease=self._name)
-        except (httpx2.HTTPError, TimeoutError) as error:
+        except (httpx2.HTTPError, LeaseLostError, TimeoutError) as error:
             log.warning("lease not released", error=str(error) or type(error).__name__)
         self._held = None
+
+    async def _give_away(self) -> None:
+        for _ in range(2):
+            spec = {**self._held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+            try:
+                await self._client.replace(LEASE({**self._held, "spec": spec}))
+            except ApiError as error:
+                if error.status.code != 409:
+                    raise
+                await self._reread()  # a renewal whose answer we did not wait for was counted all the same
+            else:
+                return
 
     async def _try_acquire(self, now_s: float) -> str | None:
         """None when the Lease is ours now, else who holds it."""

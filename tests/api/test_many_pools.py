@@ -105,7 +105,7 @@ def test_many_pools_are_served_in_time_in_little_memory_and_nothing_is_written_i
     print(f"\n{POOLS} pools ready after {time.monotonic() - began:.1f} s {machine()}")
     until(lambda: all_are("Progressing", "False", "Stable"), "rest", 60 + POOLS / 5)
     until(lambda: fleet.pods == POOLS * AGENTS, "a report of every agent", 60)
-    time.sleep(20)
+    time.sleep(60 if LARGE else 12)  # first seconds of arrivals change what the forecast says of itself
 
     passes, took_s, used_s = operator.metric(PASSES), operator.metric(PASS_S), cpu_s(operator)
     before, began = len(cluster.writes(user)), time.monotonic()

@@ -128,7 +128,8 @@ def _translated(error: ApiError) -> Exception:
 
 def _retry_after_s(error: httpx2.HTTPError) -> float:
     """When the server asked us to come back; zero when it asked nothing, or in a form nobody uses here (a date)."""
-    asked = error.response.headers.get("Retry-After", "") if isinstance(error, httpx2.HTTPStatusError) else ""
+    response: httpx2.Response | None = getattr(error, "response", None)
+    asked = "" if response is None else response.headers.get("Retry-After", "")
     return float(asked) if asked.isdigit() else 0.0
 
 
