@@ -73,7 +73,7 @@ class FaultyApi:
         self._loop = asyncio.new_event_loop()
         self._ready, self._end = threading.Event(), asyncio.Event()
         self.port = 0
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         assert self._ready.wait(10)
 
@@ -109,6 +109,13 @@ class FaultyApi:
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(10)
 
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
     async def _serve(self) -> None:
         tls = ssl.create_default_context(cafile=str(self._plane.pki / "ca.crt"))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=0)) as session:
@@ -125,6 +132,8 @@ class FaultyApi:
             self.port = int(runner.addresses[0][1])
             self._ready.set()
             await self._end.wait()
+            for handler in asyncio.all_tasks() - {asyncio.current_task()}:
+                handler.cancel()
             await runner.cleanup()
 
     async def _handle(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:

@@ -196,6 +196,8 @@ class Agents:
         self._cluster, self._redis, self._namespace = cluster, server, namespace
         self.in_flight = 0
         self.extra: Object = {}
+        self.ahead_s = 0.0
+        """How far their clocks are ahead of ours."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -215,7 +217,7 @@ class Agents:
             report = {
                 "pod": metadata["name"],
                 "uid": metadata["uid"],
-                "at_s": now_s(),
+                "at_s": now_s() + self.ahead_s,
                 "started_s": 1.0,
                 "capacity": 4,
                 "in_flight": self.in_flight,

@@ -220,12 +220,12 @@ def test_a_key_that_was_deleted_by_hand_is_made_anew_when_agents_miss_it(
     before = cluster.get(key)["metadata"]["uid"]
     cluster.delete(key)
     message = f"no pool key: put a value into the Secret {pool.name}-key"
-    agents.extra = {
-        "problems": [{"reason": "SecretMissing", "field": "spec.runtime.auth.secretName", "message": message}]
-    }
+    problem = {"reason": "SecretMissing", "field": "spec.runtime.auth.secretName", "message": message}
+    agents.extra = {"problems": [problem]}
     pool.wait_condition("Ready", "False", "SecretMissing")
     assert cluster.get(key) is None, "it was made just now: the kubelet may be bringing it"
     clock.step_s(180.0)
+    agents.ahead_s = 180.0
     assert until(lambda: cluster.get(key), "a new key")["metadata"]["uid"] != before
     assert operator.process.poll() is None
 
