@@ -122,7 +122,10 @@ class FaultyApi:
             app = web.Application(client_max_size=2**24)
 
             async def handle(request: web.Request) -> web.StreamResponse:
-                return await self._handle(session, request)
+                try:
+                    return await self._handle(session, request)
+                except ConnectionError:  # one of the two ends has left
+                    return web.Response(status=502)
 
             app.router.add_route("*", "/{path:.*}", handle)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
