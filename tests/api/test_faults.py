@@ -101,7 +101,7 @@ def test_who_is_asked_to_come_back_later_comes_back_later(faulty: FaultyApi, ope
     refused: set[str] = set()
 
     def fault(method: str, path: str) -> Fault | None:
-        if method != "PATCH" or "/services/" not in path and "/deployments/" not in path or path in refused:
+        if method != "PATCH" or ("/services/" not in path and "/deployments/" not in path) or path in refused:
             return None
         refused.add(path)
         return Fault(429, {"Retry-After": "2"})
