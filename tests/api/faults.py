@@ -118,7 +118,8 @@ class FaultyApi:
 
     async def _serve(self) -> None:
         tls = ssl.create_default_context(cafile=str(self._plane.pki / "ca.crt"))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=0)) as session:
+        connector = aiohttp.TCPConnector(ssl=tls, limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
             app = web.Application(client_max_size=2**24)
 
             async def handle(request: web.Request) -> web.StreamResponse:
@@ -135,9 +136,13 @@ class FaultyApi:
             self.port = int(runner.addresses[0][1])
             self._ready.set()
             await self._end.wait()
-            for handler in asyncio.all_tasks() - {asyncio.current_task()}:
+            handlers = asyncio.all_tasks() - {asyncio.current_task()}
+            for handler in handlers:
                 handler.cancel()
+            await asyncio.wait(handlers, timeout=2)
             await runner.cleanup()
+            await connector.close(abort_ssl=True)
+            await asyncio.sleep(0.1)  # the loop closes aborted connections in its next rounds
 
     async def _handle(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
         fault = self.fault(request.method, request.path)
