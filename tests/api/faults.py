@@ -139,7 +139,7 @@ class FaultyApi:
             handlers = asyncio.all_tasks() - {asyncio.current_task()}
             for handler in handlers:
                 handler.cancel()
-            await asyncio.wait(handlers, timeout=2)
+            await asyncio.gather(*handlers, return_exceptions=True)
             await runner.cleanup()
             await connector.close(abort_ssl=True)
             await asyncio.sleep(0.1)  # the loop closes aborted connections in its next rounds
