@@ -34,7 +34,7 @@ from agent_runtime.models.endpoints import batch_route, make_routes, operations_
 from agent_runtime.models.hedging import Hedging
 from agent_runtime.models.pool import Pool
 from agent_runtime.models.reach import Reach
-from agent_runtime.models.trust import Trust
+from agent_runtime.models.trust import make_trust
 from agent_runtime.models.upstream import Upstream
 from agent_runtime.pipeline import Pipeline
 from agent_runtime.pool_stats import PoolStats
@@ -62,8 +62,9 @@ class Parts:
         self.settings = settings
         self.process = process
         self.instruments = Instruments()
-        self.secrets = _make_secrets(settings, process, environ)
-        self.trust = _make_trust(settings, process)
+        self.secrets = Secrets(settings, process, environ)
+        self.trust = make_trust(settings.connections, process)
+        self._refuse_problems()
         self.link = RedisLink(process.redis) if process.redis else None
         self.settlement = self._make_settlement()
         self.budget = BudgetView()
@@ -88,6 +89,12 @@ class Parts:
         self.service = self._make_service()
         self.server = HttpServer(self.service, process.host, process.port)
         self.pulse = Pulse(process, self.state, self.secrets, self.link, self.budget, clock)
+
+    def _refuse_problems(self) -> None:
+        """Outside a cluster nobody would see what is missing as a condition: there it stops the start."""
+        problems = (*self.secrets.problems, *self.trust.problems)
+        if problems and not self.process.in_cluster:
+            raise RuntimeSetupError(f"{problems[0].field}: {problems[0].message}")
 
     def _make_settlement(self) -> Settlement | None:
         if self.link is None:
@@ -264,21 +271,3 @@ class Parts:
             started_s=unix_time(),
             tracer=self.tracer,
         )
-
-
-def _make_secrets(settings: RuntimeSettings, process: Process, environ: Mapping[str, str]) -> Secrets:
-    """Outside a cluster nobody would see a missing secret as a condition: there it stops the start."""
-    found = Secrets(settings, process, environ)
-    if not process.in_cluster and found.problems:
-        raise RuntimeSetupError(f"{found.problems[0].field}: {found.problems[0].message}")
-    return found
-
-
-def _make_trust(settings: RuntimeSettings, process: Process) -> Trust:
-    """As with secrets, outside a cluster a missing bundle stops the start."""
-    own = settings.connections.authorities
-    bundle = process.ca_dir / own.key if own is not None else None
-    trust = Trust(bundle, field=f"{process.field_prefix}connections.authorities")
-    if not process.in_cluster and trust.problems:
-        raise RuntimeSetupError(f"{trust.problems[0].field}: {trust.problems[0].message}")
-    return trust

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from agent_runtime.settings import Process
+from agentpool_api.upstreams import Connections
 from agentpool_api.wire import Problem
 
 MAX_BUNDLE_BYTES = 4 * 1024 * 1024
@@ -58,3 +60,10 @@ def _context() -> ssl.SSLContext:
 def _content(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_BUNDLE_BYTES)
+
+
+def make_trust(connections: Connections, process: Process) -> Trust:
+    """Whom the settings trust."""
+    own = connections.authorities
+    bundle = process.ca_dir / own.key if own is not None else None
+    return Trust(bundle, field=f"{process.field_prefix}connections.authorities")
