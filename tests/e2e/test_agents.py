@@ -79,37 +79,6 @@ def test_a_wrong_key_an_unknown_model_and_nonsense_are_refused(place: Place) -> 
         create(model="small-model", messages="none")
 
 
-AGENT = """
-import json, os, time, urllib.request
-body = {"model": "small-model", "max_tokens": 3, "messages": [{"role": "user", "content": "from the agent"}]}
-request = urllib.request.Request(
-    os.environ["OPENAI_BASE_URL"] + "/chat/completions",
-    json.dumps(body).encode(),
-    {"Authorization": "Bearer " + os.environ["OPENAI_API_KEY"], "Content-Type": "application/json"},
-)
-for attempt in range(100):
-    try:
-        print("ANSWER", json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"], flush=True)
-        break
-    except OSError as error:
-        print(error, flush=True)
-        time.sleep(0.2)
-time.sleep(3600)
-"""
-
-
-def test_a_users_own_agent_reaches_the_runtime_beside_it(place: Place) -> None:
-    place.apply(pool("probe", minAgents=1))
-    place.wait("agentpool", "probe", "Ready")
-    (pod,) = place.pods("probe")
-    image = place.get("pod", pod)["spec"]["containers"][0]["image"]
-    agent = {"image": image, "command": ["python", "-c", AGENT], "concurrency": 4, "drainTimeout": "5s"}
-    place.apply(pool(minAgents=1, agent=agent))
-    place.wait("agentpool", "assistants", "Ready")
-    (pod,) = place.pods()
-    eventually("the agent's answer", lambda: "ANSWER  lorem lorem lorem" in place("logs", pod, "--container", "agent"))
-
-
 def test_deleting_a_pool_removes_all_it_made(place: Place) -> None:
     place.apply(pool(minAgents=2))
     place.wait("agentpool", "assistants", "Ready")

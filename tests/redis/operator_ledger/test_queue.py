@@ -7,7 +7,11 @@ import time
 import pytest
 
 from agentpool_api import keys
+from agentpool_operator.observe.cluster import PoolKey, Store
 from agentpool_operator.observe.queue import COUNTED, parse_queue, read_command
+from agentpool_operator.observe.readings import Readings
+from agentpool_operator.reconcile.context import Context
+from agentpool_operator.reconcile.pulse import pulse
 from agentpool_operator.redis_link import RedisLink
 
 KEY = keys.queue("team", "jobs")
@@ -151,3 +155,28 @@ async def test_a_redis_that_refuses_is_no_empty_queue(link):
     (answer, _) = await link.run([("EVAL", "return redis.call('NOPE')", 0), ("PING",)])
     queue = parse_queue(answer, KEY, "agents")
     assert (queue.lag, queue.trouble.reason) == (None, "QueueUnreadable")
+
+
+class CountingLink:
+    def __init__(self, link: RedisLink) -> None:
+        self._link, self.round_trips = link, 0
+
+    async def run(self, commands):
+        self.round_trips += 1
+        return await self._link.run(commands)
+
+
+@pytest.mark.parametrize("pools", [1, 40])
+async def test_the_queues_of_all_pools_are_read_in_the_two_round_trips_of_a_reading(link, pools):
+    counting, store = CountingLink(link), Store()
+    for number in range(pools):
+        metadata = {"name": f"pool-{number}", "namespace": "team", "uid": f"u-{number}", "generation": 1}
+        spec = {"agent": {"image": "mine:1"}, "scaling": {"queue": {"stream": "jobs", "group": "agents"}}}
+        store.put({"kind": "AgentPool", "metadata": metadata, "spec": spec})
+    await group_from(link)
+    await add(link, 3)
+    context = Context(settings=None, store=store, api=None, readings=Readings(), clock=now_s, link=counting)
+    await pulse(context)
+    assert counting.round_trips == 2
+    seen_of_all = [context.readings.of(PoolKey("team", f"pool-{number}")).queue.lag for number in range(pools)]
+    assert seen_of_all == [3] * pools
