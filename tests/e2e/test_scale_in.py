@@ -113,7 +113,8 @@ def fleet(kubectl: Kubectl) -> Iterator[Fleet]:
 
 
 def victims_of(fleet: Fleet, before: set[str]) -> tuple[list[str], list[str]]:
-    """Agents that were told to go, and those of them that were busier than one that stays, as the operator saw it."""
+    """Agents that were told to go, and those of them that were busier than one that stays, as the operator stamped
+    them just before."""
     pods = [pod for pod in fleet.all_pods() if pod["metadata"]["name"] in before]
     leaving = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
     wrong = []
@@ -121,7 +122,7 @@ def victims_of(fleet: Fleet, before: set[str]) -> tuple[list[str], list[str]]:
         owner = victim["metadata"]["ownerReferences"][0]["uid"]
         stays = [pod for pod in pods if pod not in leaving and pod["metadata"]["ownerReferences"][0]["uid"] == owner]
         if any(cost_of(pod) < cost_of(victim) for pod in stays):
-            wrong.append(victim["metadata"]["name"])
+            wrong.append(f"{cost_of(victim)} in hand, others {sorted(map(cost_of, stays))}")
     return [pod["metadata"]["name"] for pod in leaving], wrong
 
 

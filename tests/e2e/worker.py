@@ -10,7 +10,7 @@ import redis
 
 STREAM, GROUP, ME = (os.environ["AGENTPOOL_QUEUE_" + name] for name in ("STREAM", "GROUP", "CONSUMER"))
 DONE, FAILED = STREAM + ":done", STREAM + ":failed"
-ABANDONED_MS = int(os.environ.get("ABANDONED_MS", "5000"))
+ABANDONED_MS = int(os.environ.get("ABANDONED_MS", "10000"))
 queue = redis.Redis.from_url(os.environ["AGENTPOOL_QUEUE_REDIS_URL"], decode_responses=True)
 leaving = False
 

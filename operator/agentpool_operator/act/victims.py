@@ -6,11 +6,16 @@ shrinks, and is the number of requests the agent holds: idle agents need no stam
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from agentpool_api.labels import POD_DELETION_COST_ANNOTATION
 from agentpool_operator.act.api import Api
 from agentpool_operator.kinds import POD
+
+HEARD_S = 0.5
+"""The ReplicaSet controller learns of pods by a watch of its own: told to shrink at once, it would choose by what it
+knew before."""
 
 
 def costs_to_stamp(
@@ -28,7 +33,9 @@ def costs_to_stamp(
 
 
 async def stamp_victims(api: Api, namespace: str, costs: Sequence[tuple[str, int]]) -> None:
-    """Write deletion costs."""
+    """Write deletion costs, and give the controller that chooses the time to hear of them."""
     for name, cost in costs:
         patch = {"metadata": {"annotations": {POD_DELETION_COST_ANNOTATION: str(cost)}}}
         await api.patch(POD, namespace, name, patch)
+    if costs:
+        await asyncio.sleep(HEARD_S)

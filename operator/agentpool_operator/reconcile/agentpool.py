@@ -131,6 +131,9 @@ async def _apply_objects(context: Context, values: PoolValues, manifests: list[M
 async def _stamp_victims(context: Context, key: PoolKey, split: CapacitySplit) -> None:
     in_flight = context.readings.of(key).in_flight_by_pod
     for capacity_type, replicas in zip(CAPACITY_TYPES, (split.on_demand, split.spot), strict=True):
+        deployment = context.store.get("Deployment", key.namespace, f"{key.name}-{capacity_type}")
+        if deployment is None or deployment["spec"].get("replicas", 1) <= replicas:
+            continue  # it does not shrink, or has been told to: who goes is chosen
         pods = [
             (pod.name, pod.deletion_cost)
             for pod in context.store.pods_of(key)
