@@ -22,6 +22,10 @@ NARROWEST = 0.3
 STYLE = "rect{stroke:#fff;stroke-width:.5} g:hover rect{stroke:#000;stroke-width:1} text{pointer-events:none}"
 
 
+NOTHING = 1e-12
+"""A weight up to this was not measured; a scale for it would pass every number."""
+
+
 @dataclass(slots=True)
 class Box:
     """A function at one place in the stacks, and what it calls."""
@@ -44,7 +48,7 @@ def flamegraph(stacks: Mapping[tuple[str, ...], float], *, title: str, unit: str
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{MARGIN}" y="26" style="font-size:15px">{escape(title)}</text>',
     ]
-    if root.weight > 0:
+    if root.weight > NOTHING:
         scale = (WIDTH - 2 * MARGIN) / root.weight
         lines += _boxes("all", root, root.weight, MARGIN, height - MARGIN - ROW, scale, unit)
     else:

@@ -40,6 +40,7 @@ def test_names_cannot_break_out_of_the_picture() -> None:
 def test_without_any_work_it_says_so() -> None:
     assert "nothing was running" in flamegraph({}, title="idle", unit="ms")
     assert "nothing was running" in flamegraph({("a",): 0.0}, title="idle", unit="ms")
+    assert "nothing was running" in flamegraph({(): 5e-324}, title="idle", unit="ms")
 
 
 @given(profiles)
