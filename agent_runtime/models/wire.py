@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from aiohttp.streams import StreamReader
-from multidict import CIMultiDictProxy
 from yarl import URL
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 READ_BUFFER_BYTES = 2**17
 """Reading pauses while twice as much waits to be passed on."""

@@ -30,6 +30,21 @@ def schedule(**changes: Any) -> Object:
 GOOD_POOLS: dict[str, Object] = {
     "nothing but an image": {},
     "nothing but a model": model(),
+    "several endpoints": {
+        "runtime": {
+            "models": [
+                {
+                    "name": "m",
+                    "endpoints": [
+                        {"url": "https://a.example/v1", "weight": 3, "apiKeySecretRef": {"name": "a"}},
+                        {"url": "http://b.models:8000/v1", "priority": 1, "tlsServerName": "b.example"},
+                    ],
+                }
+            ],
+            "connections": {"authorities": {"configMapName": "company"}, "breaker": {"openFor": "30s"}},
+        },
+        "agent": {},
+    },
     "one agent": {"minAgents": 1, "maxAgents": 1, "warmAgents": 1},
     "scale to zero": {"minAgents": 0, "warmAgents": 0},
     "the most there may be": {"minAgents": 10000, "maxAgents": 10000},
@@ -154,7 +169,26 @@ BAD_POOLS: dict[str, tuple[Object, str]] = {
         runtime(models=[MODEL, MODEL]),
         "give each model of the pool a name of its own",
     ),
-    "a model without an endpoint": ({"agent": {}, "runtime": {"models": [{"name": "m"}]}}, "endpoint: Required"),
+    "a model without an endpoint": (
+        {"agent": {}, "runtime": {"models": [{"name": "m"}]}},
+        "say once where the model is served",
+    ),
+    "an endpoint and endpoints": (
+        model(endpoints=[{"url": "https://a.example/v1"}]),
+        "say once where the model is served",
+    ),
+    "a key beside endpoints": (
+        runtime(models=[{"name": "m", "apiKeyEnv": "A", "endpoints": [{"url": "https://a.example/v1"}]}]),
+        "with endpoints each one names its own key",
+    ),
+    "no endpoints": (runtime(models=[{"name": "m", "endpoints": []}]), "spec.runtime.models[0].endpoints"),
+    "a password in an endpoint": (model(endpoint="https://me:secret@h/v1"), "spec.runtime.models[0].endpoint"),
+    "a password in a proxy": (runtime(connections={"proxy": "http://me:secret@h"}), "spec.runtime.connections.proxy"),
+    "authorities from nowhere": (runtime(connections={"authorities": {}}), "set configMapName or secretName"),
+    "more warm connections than allowed": (
+        runtime(connections={"perHost": 2, "warm": 3}),
+        "lower warm or raise perHost",
+    ),
     "an endpoint that is no URL": (model(endpoint="models.example"), "spec.runtime.models[0].endpoint"),
     "an endpoint of another kind": (model(endpoint="ftp://models.example"), "spec.runtime.models[0].endpoint"),
     "the key twice": (
@@ -290,8 +324,14 @@ def test_defaults_are_filled_in(cluster: Cluster):
         "total": 20,
         "perHost": 10,
         "keepAlive": "30s",
+        "warm": 1,
+        "firstTokenTimeout": "120s",
+        "tokenTimeout": "60s",
+        "breaker": {"failures": 5, "openFor": "10s"},
+        "hedgePercent": 0,
+        "noProxy": [],
         "connectTimeout": "5s",
-        "timeout": "120s",
+        "timeout": "600s",
         "retries": 3,
     }
     _, budget = try_budget(cluster, {"limits": {"daily": "1"}})
