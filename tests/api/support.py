@@ -195,6 +195,8 @@ class Agents:
     def __init__(self, cluster: Cluster, server: Redis, namespace: str) -> None:
         self._cluster, self._redis, self._namespace = cluster, server, namespace
         self.in_flight = 0
+        self.in_flight_of: dict[str, int] = {}
+        """Of single pods; the others have `in_flight`."""
         self.extra: Object = {}
         self.ahead_s = 0.0
         """How far their clocks are ahead of ours."""
@@ -220,7 +222,7 @@ class Agents:
                 "at_s": now_s() + self.ahead_s,
                 "started_s": 1.0,
                 "capacity": 4,
-                "in_flight": self.in_flight,
+                "in_flight": self.in_flight_of.get(metadata["name"], self.in_flight),
                 "queued": 0,
                 "arrivals_total": 0,
                 "completed_total": 0,
