@@ -99,5 +99,5 @@ def test_uninstalling_leaves_the_resource_definitions_and_a_new_install_takes_th
 
 def test_uninstalling_takes_the_resource_definitions_when_they_shall_not_be_kept(release: Tools) -> None:
     release.helm("upgrade", *RELEASE, str(CHART), "--set", "crds.keep=false")
-    release.helm("uninstall", *RELEASE)
+    release.helm("uninstall", *RELEASE, "--wait")  # the API server clears away a definition's objects before it
     assert "agentpool.dev" not in release.kubectl("get", "crd", "--output", "name")
