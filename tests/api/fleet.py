@@ -24,10 +24,6 @@ class Fleet:
         self._arrivals_per_s = arrivals_per_s
         self._pods: dict[str, list[tuple[str, str]]] = {}
         self._stop = threading.Event()
-        self.queued: dict[str, int] = {}
-        """By pool: requests that wait in each of its agents."""
-        self.told_s: dict[str, float] = {}
-        """By pool: when its backlog was first written."""
         self._began_s = now_s()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -74,15 +70,8 @@ class Fleet:
             wait_seconds_total=0.0,
             last_activity_s=at_s,
         )
-        backlogs = dict(self.queued)
         pipe = self._redis.client.pipeline(transaction=False)
         for pool, pods in self._pods.items():
-            queued = backlogs.get(pool, 0)
-            written = {
-                pod: report.model_copy(update={"pod": pod, "uid": uid, "queued": queued}).model_dump_json()
-                for pod, uid in pods
-            }
+            written = {pod: report.model_copy(update={"pod": pod, "uid": uid}).model_dump_json() for pod, uid in pods}
             pipe.hset(keys.heartbeats(self._namespace, pool), mapping=written)
         pipe.execute()
-        for pool in backlogs:
-            self.told_s.setdefault(pool, now_s())
