@@ -149,7 +149,7 @@ class State:
         return self._response_times.snapshot(self._clock())
 
     def _publish_response_times(self) -> None:
-        gauges, seen = self._instruments, self.response_times()
+        gauges, seen = self._instruments.gauges, self.response_times()
         for quantile in QUANTILES:
             seconds = math.nan if seen.quantiles is None else seen.quantiles[quantile]
             gauges.response_time.labels(str(quantile)).set(seconds)
@@ -158,7 +158,7 @@ class State:
 
     def publish(self) -> None:
         """Bring the gauges up to date."""
-        gauges = self._instruments
+        gauges = self._instruments.gauges
         self._publish_response_times()
         gauges.capacity.set(self._slots.capacity)
         gauges.in_flight.set(self._slots.in_flight)
