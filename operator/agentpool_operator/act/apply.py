@@ -5,6 +5,7 @@ An object is written only when it is missing, was made from something else, or n
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from agentpool_operator.manifests.drift import holds, stamped
 from agentpool_operator.manifests.values import Manifest, PoolValues, digest
 
 log = structlog.get_logger(__name__)
+
+Live = dict[str, Any] | None
+"""An object as last seen; None when it is not there."""
 
 KEY_BYTES = 32
 SECRET_ARRIVES_S = 120.0
@@ -39,9 +43,9 @@ class AppliedState:
 
 def forget_missing(state: AppliedState, missing: Iterable[str], now_s: float) -> bool:
     """Have Secrets that agents miss made again; whether there are any. One made just now may be on its way to them."""
-    lost = [n for n in missing if n in state.secrets and not 0 <= now_s - state.secrets[n] < SECRET_ARRIVES_S]
+    lost = [name for name in missing if not 0 <= now_s - state.secrets.get(name, -math.inf) < SECRET_ARRIVES_S]
     for name in lost:
-        del state.secrets[name]
+        state.secrets.pop(name, None)
     return bool(lost)
 
 
@@ -66,17 +70,20 @@ def new_key() -> str:
     return f"ap-{secrets.token_urlsafe(KEY_BYTES)}"
 
 
+def unwritten(wanted: Iterable[tuple[Manifest, Live]], state: AppliedState) -> list[tuple[Manifest, Live]]:
+    """What must be written, ready for it; ``wanted`` pairs each manifest with the object as last seen."""
+    stamps = [(stamped(manifest), live) for manifest, live in wanted]
+    return [(stamp, live) for stamp, live in stamps if needs_write(stamp, live, state)]
+
+
 async def apply_objects(
-    api: Api, pool_uid: str, wanted: Iterable[tuple[Manifest, dict[str, Any] | None]], state: AppliedState
+    api: Api, pool_uid: str, stamps: Iterable[tuple[Manifest, Live]], state: AppliedState
 ) -> AsyncIterator[dict[str, Any]]:
-    """Make each object as wanted; ``wanted`` pairs a manifest with the object as last seen. Yields what was written.
+    """Make each object as its manifest, of ``unwritten``, says. Yields what was written.
 
     Raises ManifestRefusedError when an object of that name is not the pool's, or the API server refuses it.
     """
-    for manifest, live in wanted:
-        stamp = stamped(manifest)
-        if not needs_write(stamp, live, state):
-            continue
+    for stamp, live in stamps:
         kind, metadata = stamp["kind"], stamp["metadata"]
         resource = MANAGED[kind]
         if live is None:
@@ -99,7 +106,7 @@ async def apply_replicas(api: Api, deployment: dict[str, Any], replicas: int) ->
         await api.patch(DEPLOYMENT, metadata["namespace"], metadata["name"], {"spec": {"replicas": replicas}})
 
 
-def needs_write(stamp: Manifest, live: dict[str, Any] | None, state: AppliedState) -> bool:
+def needs_write(stamp: Manifest, live: Live, state: AppliedState) -> bool:
     """Whether the object must be written.
 
     What was already written once with this very outcome is left alone, or a value the API server writes in its own way

@@ -13,7 +13,13 @@ from agentpool_api.agentpool import Mode
 from agentpool_api.conditions import PoolCondition, set_condition
 from agentpool_api.labels import POOL_LABEL
 from agentpool_api.pool_status import AgentPoolStatus
-from agentpool_operator.act.apply import apply_objects, apply_replicas, apply_secrets, forget_missing
+from agentpool_operator.act.apply import (
+    apply_objects,
+    apply_replicas,
+    apply_secrets,
+    forget_missing,
+    unwritten,
+)
 from agentpool_operator.act.events import pool_occurrences, post_events
 from agentpool_operator.act.status import patch_status
 from agentpool_operator.act.victims import costs_to_stamp, stamp_victims
@@ -103,9 +109,12 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
     refusal, state.settled = state.refused, None
     if refusal is None or refusal.digest != source or now_s >= refusal.retry_at_s:
         try:
-            await apply_secrets(context.api, values, state.applied, now_s=now_s)
             objects = make_pool_objects(values, split)
-            await _apply_objects(context, values, objects, state)
+            pending = unwritten([(each, _live(context, values, each)) for each in objects], state.applied)
+            if pending or is_lost:  # objects that stand were written after the Secrets they name
+                await apply_secrets(context.api, values, state.applied, now_s=now_s)
+            async for written in apply_objects(context.api, state.uid, pending, state.applied):
+                context.store.put(written)
         except ManifestRefusedError as error:
             trouble = Trouble(reason=error.reason, message=error.message)
             state.refused = refusal = Refusal(source, trouble, now_s + REFUSED_RETRY_S)
@@ -121,11 +130,8 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
     return refusal.trouble
 
 
-async def _apply_objects(context: Context, values: PoolValues, manifests: list[Manifest], state: PoolState) -> None:
-    store = context.store
-    live = [store.get(m["kind"], values.namespace, m["metadata"]["name"]) for m in manifests]
-    async for written in apply_objects(context.api, state.uid, zip(manifests, live, strict=True), state.applied):
-        store.put(written)
+def _live(context: Context, values: PoolValues, manifest: Manifest) -> dict[str, Any] | None:
+    return context.store.get(manifest["kind"], values.namespace, manifest["metadata"]["name"])
 
 
 async def _stamp_victims(context: Context, key: PoolKey, split: CapacitySplit) -> None:
