@@ -18,9 +18,9 @@ from agent_runtime.cache.purges import Purges
 from agent_runtime.cache.responses import TIERS, ResponseCache
 from agent_runtime.cache.shared import SharedTier
 from agent_runtime.errors import RuntimeSetupError
-from agent_runtime.memory import Shed
-from agent_runtime.paraphrases import Paraphrases
-from agent_runtime.redis_link import RedisLink
+from agent_runtime.pipeline.paraphrases import Paraphrases
+from agent_runtime.pod.memory import Shed
+from agent_runtime.redis.link import RedisLink
 from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.settings import Process
 from agent_runtime.telemetry.instruments import Instruments

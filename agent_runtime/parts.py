@@ -8,10 +8,6 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from agent_runtime.accounting import Accounts
-from agent_runtime.answering import Answering, deadline_of, fallback_of, make_response_times
-from agent_runtime.asking import Asking
-from agent_runtime.batching import Batching
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_models
 from agent_runtime.budget.settlement import Settlement
@@ -19,32 +15,36 @@ from agent_runtime.cache.forgetting import Forgetting
 from agent_runtime.cache.listening import Listener
 from agent_runtime.cache.purges import Purger, Purges
 from agent_runtime.caching import longest_life_s, make_cache, make_paraphrases, sheds
-from agent_runtime.cgroup import find_cgroup
-from agent_runtime.conversations import Conversations
-from agent_runtime.deadlines import Deadlines
 from agent_runtime.errors import RuntimeSetupError
-from agent_runtime.heartbeat import Pulse
 from agent_runtime.http.edge import Edge
 from agent_runtime.http.reading import request_ids
 from agent_runtime.http.server import HttpServer
 from agent_runtime.http.service import Service
 from agent_runtime.http.tracing import make_tracer
-from agent_runtime.memory import MemoryGuard, make_guard
 from agent_runtime.models.endpoints import batch_route, make_routes, operations_of
 from agent_runtime.models.hedging import Hedging
 from agent_runtime.models.pool import Pool
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.trust import make_trust
 from agent_runtime.models.upstream import Upstream
-from agent_runtime.pipeline import Pipeline
-from agent_runtime.pool_stats import PoolStats
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.secrets import Secrets
+from agent_runtime.pipeline.accounting import Accounts
+from agent_runtime.pipeline.answering import Answering, deadline_of, fallback_of, make_response_times
+from agent_runtime.pipeline.asking import Asking
+from agent_runtime.pipeline.batching import Batching
+from agent_runtime.pipeline.conversations import Conversations
+from agent_runtime.pipeline.deadlines import Deadlines
+from agent_runtime.pipeline.pipeline import Pipeline
+from agent_runtime.pipeline.shortening import make_shortening
+from agent_runtime.pipeline.sizing import make_sizing, model_names
+from agent_runtime.pipeline.slots import Slots
+from agent_runtime.pod.cgroup import find_cgroup
+from agent_runtime.pod.heartbeat import Pulse
+from agent_runtime.pod.memory import MemoryGuard, make_guard
+from agent_runtime.pod.pool_stats import PoolStats
+from agent_runtime.pod.secrets import Secrets
+from agent_runtime.pod.state import State
+from agent_runtime.redis.link import RedisLink
 from agent_runtime.settings import Process
-from agent_runtime.shortening import make_shortening
-from agent_runtime.sizing import make_sizing, model_names
-from agent_runtime.slots import Slots
-from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage
 from agentpool_api import keys

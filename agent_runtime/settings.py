@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent_runtime.connection_rules import check_connections, check_models, check_tracing
 from agent_runtime.errors import RuntimeSetupError
-from agent_runtime.redis_wire import Address, parse_url
+from agent_runtime.redis.wire import Address, parse_url
 from agentpool_api.quantity import duration_s, size_bytes
 from agentpool_api.runtime_settings import CA_DIR, CACHE_DIR, SECRETS_DIR, RuntimeSettings
 

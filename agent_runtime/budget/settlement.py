@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.logs import log
 from agentpool_api import keys

@@ -16,8 +16,8 @@ from dataclasses import replace
 from agent_runtime.cache.entry import Entry, pack, unpack
 from agent_runtime.cache.flights import Flight, Part
 from agent_runtime.errors import ApiError
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agentpool_api import keys
 
 READ_EVERY_S = 0.02

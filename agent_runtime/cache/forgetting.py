@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from agent_runtime.errors import ApiError
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agent_runtime.telemetry.logs import log
 
 KEPT_S = 600

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable, Wire
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable, Wire
 
 CATCH_UP_S = 5.0
 """How often the hashes are read, for announcements that were missed."""

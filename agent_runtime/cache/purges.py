@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from agent_runtime.errors import ApiError
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 
 CLOCK_MARGIN_S = 1.0
 """Clocks of the agents differ: a purge also covers what is stored within the next second."""

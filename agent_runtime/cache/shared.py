@@ -16,8 +16,8 @@ from enum import Enum
 from itertools import count
 
 from agent_runtime.cache.entry import Entry, pack, unpack
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agentpool_api import keys
 
 MAX_PENDING = 512

@@ -15,9 +15,9 @@ from agent_runtime.http.openapi import document
 from agent_runtime.http.protocol import CALLER
 from agent_runtime.http.replies import JSON, NO_STORE, Send, send_body, send_error
 from agent_runtime.http.routes import ANSWER, CPU_PROFILE, MEMORY_PROFILE, Route
-from agent_runtime.pool_stats import PoolStats
+from agent_runtime.pod.pool_stats import PoolStats
+from agent_runtime.pod.state import State
 from agent_runtime.profiling.on_demand import Profiler
-from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import Instruments
 
 Scope = MutableMapping[str, Any]

@@ -10,10 +10,10 @@ from typing import Any
 from agent_runtime.cache.control import PLAIN, parse_cache_control
 from agent_runtime.errors import ApiError
 from agent_runtime.http.replies import Headers
+from agent_runtime.pod.secrets import Secrets
+from agent_runtime.pod.state import State
 from agent_runtime.requests import Request, parse_fields, wants_stream
 from agent_runtime.routing.wishes import NO_WISHES, WISHES, parse_wishes
-from agent_runtime.secrets import Secrets
-from agent_runtime.state import State
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

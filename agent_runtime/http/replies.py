@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply
+from agent_runtime.pipeline.forms import Reply
 from agent_runtime.requests import Told
 from agentpool_api.money import usd_exact
 

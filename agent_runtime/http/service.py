@@ -10,13 +10,10 @@ from typing import Any
 
 import orjson
 
-from agent_runtime.answering import Answering
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.forgetting import Forgetting
 from agent_runtime.cache.purges import Purger
-from agent_runtime.conversations import Conversations
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply
 from agent_runtime.http.batch import answer_batch, parse_batch
 from agent_runtime.http.edge import Edge
 from agent_runtime.http.pages import Pages
@@ -25,11 +22,14 @@ from agent_runtime.http.reading import Reader, leaving
 from agent_runtime.http.replies import CLOSE, JSON, NO_STORE, Headers, Send, send_body, send_error, send_reply
 from agent_runtime.http.routes import FORGET, OPERATIONS, PURGE, Route, find_route
 from agent_runtime.http.tracing import end_trace, traced
-from agent_runtime.pipeline import Pipeline
-from agent_runtime.pool_stats import PoolStats
+from agent_runtime.pipeline.answering import Answering
+from agent_runtime.pipeline.conversations import Conversations
+from agent_runtime.pipeline.forms import Reply
+from agent_runtime.pipeline.pipeline import Pipeline
+from agent_runtime.pod.pool_stats import PoolStats
+from agent_runtime.pod.secrets import Secrets
+from agent_runtime.pod.state import State
 from agent_runtime.requests import EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
-from agent_runtime.secrets import Secrets
-from agent_runtime.state import State
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
 from agent_runtime.telemetry.logs import log
 from agent_runtime.telemetry.response_times import ResponseTimes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent_runtime.forms import Reply
+from agent_runtime.pipeline.forms import Reply
 from agent_runtime.requests import Request
 from agent_runtime.settings import Process
 from agent_runtime.telemetry.instruments import Instruments
@@ -17,7 +17,7 @@ def make_tracer(tracing: Tracing, process: Process, instruments: Instruments) ->
     """What traces a pool's requests; None when no collector is named."""
     if tracing.endpoint is None:
         return None
-    from agent_runtime.spans import SpanTracer  # costs memory, so only for those who want it
+    from agent_runtime.pipeline.spans import SpanTracer  # costs memory, so only for those who want it
 
     resource = {
         "service.name": "agentpool-runtime",

@@ -16,8 +16,8 @@ import aiohttp
 import hiredis
 import pytest
 
-from agent_runtime import redis_link
 from agent_runtime.app import App
+from agent_runtime.redis import link as redis_link
 from agent_runtime.settings import load_process, parse_settings
 from tests.redis.runtime_app.upstream import Upstream
 

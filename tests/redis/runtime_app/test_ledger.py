@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from agent_runtime import redis_link
+from agent_runtime.redis import link as redis_link
 from agentpool_api import keys
 from agentpool_api.wire import Heartbeat, UsageRecord
 from tests.redis.runtime_app.conftest import REQUEST_PATIENCE_S, RedisServer, Runtime, Start, until

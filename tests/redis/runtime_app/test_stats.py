@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from agent_runtime.pool_stats import GONE_AFTER_S
+from agent_runtime.pod.pool_stats import GONE_AFTER_S
 from tests.redis.runtime_app.conftest import BEARER, RedisServer, Runtime, Start
 
 STATS = "agentpool:{default}:stats:local"

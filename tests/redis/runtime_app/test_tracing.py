@@ -186,7 +186,7 @@ async def test_a_traceparent_that_makes_no_sense_begins_a_new_trace(
 async def test_a_collector_that_is_away_holds_nothing_up_and_is_counted(
     start: Start, upstream: Upstream, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent_runtime.spans.EXPORT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("agent_runtime.pipeline.spans.EXPORT_TIMEOUT_S", 0.3)
     collector.url = f"http://127.0.0.1:{free_port()}"
     runtime = await begin(start, upstream, collector)
     async with runtime.chat() as response:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_runtime.cgroup import find_cgroup, resident_bytes
+from agent_runtime.pod.cgroup import find_cgroup, resident_bytes
 
 NOWHERE = Path("/nonexistent")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.cgroup import find_cgroup
-from agent_runtime.memory import DEFAULT_LIMIT_BYTES, MemoryGuard, Pressure, Shed, decide_pressure, make_guard
+from agent_runtime.pod.cgroup import find_cgroup
+from agent_runtime.pod.memory import DEFAULT_LIMIT_BYTES, MemoryGuard, Pressure, Shed, decide_pressure, make_guard
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ async def test_the_watch_looks_more_often_when_less_is_left(monkeypatch: pytest.
         if len(waits) == 3:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("agent_runtime.memory.asyncio.sleep", note)
+    monkeypatch.setattr("agent_runtime.pod.memory.asyncio.sleep", note)
     with pytest.raises(asyncio.CancelledError):
         await guard_over([10, 70, 10], []).watch_forever(lambda: 0.0)
     assert waits == [1.0, 0.1, 1.0]

@@ -12,10 +12,10 @@ from agent_runtime.errors import ApiError
 from agent_runtime.http.batch import MAX_ITEMS, parse_batch
 from agent_runtime.http.reading import Reader, request_ids
 from agent_runtime.http.routes import OPERATIONS
+from agent_runtime.pod.secrets import Secrets
+from agent_runtime.pod.state import State
 from agent_runtime.requests import parse_fields, parse_purge, parse_statement
 from agent_runtime.routing.wishes import WISHES, parse_wishes
-from agent_runtime.secrets import Secrets
-from agent_runtime.state import State
 
 LIMIT = 100
 JSON = st.recursive(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.redis_wire import RedisUnavailable, UnknownScript, Wire, parse_url
+from agent_runtime.redis.wire import RedisUnavailable, UnknownScript, Wire, parse_url
 
 
 class Transport(asyncio.Transport):

@@ -1,6 +1,6 @@
 import pytest
 
-from agent_runtime.secrets import ANYBODY, Secrets
+from agent_runtime.pod.secrets import ANYBODY, Secrets
 from agent_runtime.settings import load_process
 from agentpool_api.runtime_settings import RuntimeSettings
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent_runtime.budget import settlement as module
 from agent_runtime.budget.settlement import Charge, Settlement, fold
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.wire import RedisUnavailable
 from agent_runtime.telemetry.instruments import Instruments
 from agentpool_api.wire import UsageRecord
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_runtime.errors import ApiError
-from agent_runtime.slots import Slots
+from agent_runtime.pipeline.slots import Slots
 
 
 def make(capacity: int = 1, max_queued: int = 2, timeout_s: float = 5.0) -> Slots:

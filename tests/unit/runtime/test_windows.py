@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_runtime.pipeline.windows import Windows
 from agent_runtime.routing.batch_lines import Line, make_batch, read_batch
-from agent_runtime.windows import Windows
 
 
 class Sender:

@@ -37,7 +37,7 @@ class Model:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A machine at work elsewhere may hold the encoder up for longer than a caller of the product should wait."""
-    monkeypatch.setattr("agent_runtime.paraphrases.PATIENCE_S", 10.0)
+    monkeypatch.setattr("agent_runtime.pipeline.paraphrases.PATIENCE_S", 10.0)
 
 
 @asynccontextmanager

@@ -10,16 +10,16 @@ from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.disk import DiskTier
 from agent_runtime.cache.memory import MemoryTier
-from agent_runtime.memory import MemoryGuard
 from agent_runtime.models.reach import Reach
 from agent_runtime.models.trust import Trust
 from agent_runtime.models.upstream import Upstream
-from agent_runtime.paraphrases import Paraphrases
-from agent_runtime.pipeline import Pipeline
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.secrets import Secrets
+from agent_runtime.pipeline.paraphrases import Paraphrases
+from agent_runtime.pipeline.pipeline import Pipeline
+from agent_runtime.pipeline.slots import Slots
+from agent_runtime.pod.memory import MemoryGuard
+from agent_runtime.pod.secrets import Secrets
+from agent_runtime.redis.link import RedisLink
 from agent_runtime.settings import Process
-from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.response_times import QUANTILES, ResponseTimes, Snapshot
 from agentpool_api.wire import BudgetAction, Heartbeat, Problem

@@ -7,9 +7,9 @@ from dataclasses import replace
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.cache.control import PLAIN, CacheControl
 from agent_runtime.cache.flights import Caller
-from agent_runtime.deadlines import Deadlines, Fallback
-from agent_runtime.forms import Reply
-from agent_runtime.pipeline import Pipeline
+from agent_runtime.pipeline.deadlines import Deadlines, Fallback
+from agent_runtime.pipeline.forms import Reply
+from agent_runtime.pipeline.pipeline import Pipeline
 from agent_runtime.requests import CHAT, Request
 from agent_runtime.telemetry.response_times import (
     DATA,

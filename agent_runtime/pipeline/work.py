@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from agent_runtime.cache.flights import Flight
 from agent_runtime.models.endpoints import Route
-from agent_runtime.paraphrases import Asked
+from agent_runtime.pipeline.paraphrases import Asked
+from agent_runtime.pipeline.shortening import Shortened
 from agent_runtime.requests import Request
-from agent_runtime.shortening import Shortened
 
 
 class Work:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from agent_runtime.cgroup import Cgroup, resident_bytes
+from agent_runtime.pod.cgroup import Cgroup, resident_bytes
 from agent_runtime.telemetry.logs import log
 
 DEFAULT_LIMIT_BYTES = 2048 * 2**20

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from agent_runtime.redis_wire import Address, RedisUnavailable, UnknownScript, Wire, connect
+from agent_runtime.redis.wire import Address, RedisUnavailable, UnknownScript, Wire, connect
 from agent_runtime.telemetry.logs import log
 
 REQUEST_PATIENCE_S = 0.05

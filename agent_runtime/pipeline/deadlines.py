@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Caller
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.models.assembly import completion_of
 from agent_runtime.models.endpoints import rewrite
-from agent_runtime.pipeline import Pipeline
+from agent_runtime.pipeline.forms import Reply, in_form, ready_reply
+from agent_runtime.pipeline.pipeline import Pipeline
 from agent_runtime.requests import Request, Told
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.logs import log

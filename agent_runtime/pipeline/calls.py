@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from agent_runtime.accounting import Accounts
-from agent_runtime.asking import Asking, body_for
-from agent_runtime.batching import BatchedAnswer, Batching, Waiting
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.policies import kind_of
 from agent_runtime.cache.responses import ResponseCache
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply, in_form, ready_reply
 from agent_runtime.models.answers import NotJson, incomplete, invalid, read_answer
 from agent_runtime.models.exchange import Answer
 from agent_runtime.models.responses import reader_of
 from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_usage
-from agent_runtime.paraphrases import Paraphrases
+from agent_runtime.pipeline.accounting import Accounts
+from agent_runtime.pipeline.asking import Asking, body_for
+from agent_runtime.pipeline.batching import BatchedAnswer, Batching, Waiting
+from agent_runtime.pipeline.forms import Reply, in_form, ready_reply
+from agent_runtime.pipeline.paraphrases import Paraphrases
+from agent_runtime.pipeline.shortening import Shortening
+from agent_runtime.pipeline.slots import Slots
+from agent_runtime.pipeline.work import Work
 from agent_runtime.requests import CHAT, EMBEDDINGS, Told
-from agent_runtime.shortening import Shortening
-from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage, estimate
-from agent_runtime.work import Work
 
 
 class Calls:

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agent_runtime.settings import Process
 from agent_runtime.telemetry.figures import add, as_counts, figures
 from agent_runtime.telemetry.instruments import Instruments

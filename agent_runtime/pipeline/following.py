@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from agent_runtime.accounting import Accounts
 from agent_runtime.cache.broadcast import RemoteStream
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Flight, Part
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply, in_form
 from agent_runtime.models.sse import data_frame, with_usage
+from agent_runtime.pipeline.accounting import Accounts
+from agent_runtime.pipeline.forms import Reply, in_form
 from agent_runtime.requests import Request, Told
 from agent_runtime.telemetry.instruments import Instruments
 

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from agent_runtime.accounting import Accounts
-from agent_runtime.asking import Asking
-from agent_runtime.batching import Batching
 from agent_runtime.cache.addresses import address, etag
 from agent_runtime.cache.flights import Caller
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.refusals import Refusals
 from agent_runtime.cache.responses import TIERS, Found, Lookup, ResponseCache
-from agent_runtime.calls import Calls
 from agent_runtime.errors import ApiError
-from agent_runtime.following import Following
-from agent_runtime.forms import Reply, in_form, ready_reply
-from agent_runtime.leading import Leading, refuse_if_only_cached
 from agent_runtime.models.endpoints import Route
-from agent_runtime.paraphrases import Paraphrases
+from agent_runtime.pipeline.accounting import Accounts
+from agent_runtime.pipeline.asking import Asking
+from agent_runtime.pipeline.batching import Batching
+from agent_runtime.pipeline.calls import Calls
+from agent_runtime.pipeline.following import Following
+from agent_runtime.pipeline.forms import Reply, in_form, ready_reply
+from agent_runtime.pipeline.leading import Leading, refuse_if_only_cached
+from agent_runtime.pipeline.paraphrases import Paraphrases
+from agent_runtime.pipeline.revalidation import Revalidations
+from agent_runtime.pipeline.shortening import Shortening
+from agent_runtime.pipeline.sizing import Sizing
+from agent_runtime.pipeline.slots import Slots
+from agent_runtime.pipeline.work import Work
 from agent_runtime.requests import RESPONSES, Request, Told
-from agent_runtime.revalidation import Revalidations
-from agent_runtime.shortening import Shortening
-from agent_runtime.sizing import Sizing
-from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
-from agent_runtime.work import Work
 
 STALE_IF_ERROR = frozenset({500, 502, 503, 504})
 """Errors a stale answer may stand in for (RFC 5861 section 4)."""

@@ -16,12 +16,12 @@ from agent_runtime.models.backoff import RETRYABLE
 from agent_runtime.models.endpoints import Endpoint, Route
 from agent_runtime.models.failures import refusal
 from agent_runtime.models.upstream import Upstream
+from agent_runtime.pipeline.slots import Slots
+from agent_runtime.pipeline.windows import Windows
 from agent_runtime.requests import CHAT, Request
 from agent_runtime.routing.batch_lines import make_batch, read_batch
-from agent_runtime.slots import Slots
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.telemetry.logs import log
-from agent_runtime.windows import Windows
 from agentpool_api.quantity import duration_s
 from agentpool_api.serving import Batching as Settings
 from agentpool_api.wire import BudgetAction

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent_runtime.accounting import Accounts
 from agent_runtime.models.answers import NotJson, read_answer
 from agent_runtime.models.endpoints import Route, rewrite
 from agent_runtime.models.exchange import Answer
 from agent_runtime.models.hedging import Hedging
 from agent_runtime.models.upstream import Upstream
+from agent_runtime.pipeline.accounting import Accounts
+from agent_runtime.pipeline.shortening import Shortened
 from agent_runtime.requests import Request
-from agent_runtime.shortening import Shortened
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import estimate
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from agent_runtime.budget.notice import BudgetView
-from agent_runtime.redis_link import RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
-from agent_runtime.secrets import Secrets
+from agent_runtime.pod.secrets import Secrets
+from agent_runtime.pod.state import State
+from agent_runtime.redis.link import RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agent_runtime.settings import Process
-from agent_runtime.state import State
 from agentpool_api import keys
 
 INTERVAL_S = 1.0

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from agent_runtime.cache.control import CacheControl
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply
+from agent_runtime.pipeline.forms import Reply
 from agent_runtime.requests import Request
 
 

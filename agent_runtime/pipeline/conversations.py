@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from agent_runtime.cache.flights import Caller
 from agent_runtime.errors import ApiError
-from agent_runtime.forms import Reply
 from agent_runtime.models.responses import response_id
-from agent_runtime.redis_link import REQUEST_PATIENCE_S, RedisLink
-from agent_runtime.redis_wire import RedisUnavailable
+from agent_runtime.pipeline.forms import Reply
+from agent_runtime.redis.link import REQUEST_PATIENCE_S, RedisLink
+from agent_runtime.redis.wire import RedisUnavailable
 from agent_runtime.requests import Request
 from agentpool_api import keys
 

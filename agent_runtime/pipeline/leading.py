@@ -14,13 +14,13 @@ from agent_runtime.cache.broadcast import RemoteStream
 from agent_runtime.cache.flights import Caller, Flight
 from agent_runtime.cache.responses import Found, Lookup, ResponseCache
 from agent_runtime.cache.shared import Turn
-from agent_runtime.calls import Calls
 from agent_runtime.errors import ApiError
-from agent_runtime.following import Following
-from agent_runtime.forms import Reply, in_form
-from agent_runtime.paraphrases import Paraphrases
+from agent_runtime.pipeline.calls import Calls
+from agent_runtime.pipeline.following import Following
+from agent_runtime.pipeline.forms import Reply, in_form
+from agent_runtime.pipeline.paraphrases import Paraphrases
+from agent_runtime.pipeline.work import Work
 from agent_runtime.requests import Request
-from agent_runtime.work import Work
 
 FOLLOW_EVERY_S = 0.02
 """How often an agent looks whether another one has finished the same answer."""

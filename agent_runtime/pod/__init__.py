@@ -1,0 +1,1 @@
+"""What this agent is to its pool and its node: its state, its memory, its Secrets."""
