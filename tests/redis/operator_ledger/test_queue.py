@@ -7,9 +7,10 @@ import time
 import pytest
 
 from agentpool_api import keys
-from agentpool_operator.observe.cluster import PoolKey, Store
+from agentpool_operator.observe.cluster import PoolKey
 from agentpool_operator.observe.queue import COUNTED, parse_queue, read_command
 from agentpool_operator.observe.readings import Readings
+from agentpool_operator.observe.store import Store
 from agentpool_operator.reconcile.context import Context
 from agentpool_operator.reconcile.pulse import pulse
 from agentpool_operator.redis_link import RedisLink
