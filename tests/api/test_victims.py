@@ -14,7 +14,7 @@ def test_agents_at_work_stay_and_are_stamped_once_just_before(
     operator: Operator, pool: Pool, cluster: Cluster, namespace: str, agents: Agents, redis_server: Redis, user: str
 ):
     pool.apply(minAgents=1, replicas=6, spot={"percent": 0}).wait_replicas(6, 0)
-    until(lambda: pool.status["readyAgents"] == 6, "six agents")
+    until(lambda: pool.status.get("readyAgents") == 6, "six agents")
 
     def names() -> list[str]:
         return sorted(pod["metadata"]["name"] for pod in cluster.items(f"{CORE.format(namespace)}/pods"))

@@ -49,12 +49,11 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
     in_system = tuple(seen for seen in state.in_system if 0 < now_s - seen[0] < _IN_SYSTEM_WINDOW_S)
     if load.in_system is not None:
         in_system = (*in_system, (now_s, load.in_system))
-    new_s = 0 if history.end_s is None or state.history.end_s is None else max(history.end_s - state.history.end_s, 0)
     work = observed_work(
         state.work,
         in_flight=None if load.partial else load.in_flight,
         queued=load.queued,
-        arrived=float(history.recent[-new_s:].sum()) if new_s else 0.0,
+        arrived=_arrived(state.history, history, load),
         service_s=load.service_s,
         now_s=now_s,
     )
@@ -75,6 +74,16 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
         drift=drift,
         forecast=forecast,
     )
+
+
+def _arrived(before: History, history: History, load: PoolLoad) -> float | None:
+    """Tasks that came since the last observation; ``None`` where a part of that time is not in the report."""
+    if load.arrivals_per_s is None or before.end_s is None or history.end_s is None:
+        return None
+    new_s = max(history.end_s - before.end_s, 0)
+    if new_s > len(load.arrivals_per_s):
+        return None
+    return float(history.recent[-new_s:].sum()) if new_s else 0.0
 
 
 def _last_arrival_s(load: PoolLoad, now_s: float) -> float | None:

@@ -36,7 +36,7 @@ def observed_work(
     *,
     in_flight: int | None,
     queued: int | None,
-    arrived: float,
+    arrived: float | None,
     service_s: float | None,
     now_s: float,
 ) -> Work | None:
@@ -48,7 +48,7 @@ def observed_work(
     if work is None or now_s < work.at_s:
         return Work(now_s)
     passed_s = now_s - work.at_s
-    if in_flight is None or queued is None or queued > 0 or service_s is None:
+    if in_flight is None or queued is None or queued > 0 or arrived is None or service_s is None:
         return work._replace(at_s=now_s)
     keep = math.exp(-passed_s / max(FADE_S, FADE_SERVICES * service_s))
     return Work(

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentpool_operator.decide.load import PoolLoad
+from agentpool_operator.decide.state import PoolState, remembered
 from agentpool_operator.decide.work import load_ahead, observed_work, service_factor
 
 NOW = 1_800_000_000.0
@@ -64,3 +66,20 @@ def test_more_in_service_is_never_less_load(explained, first, second, service_s,
     extras = [load_ahead(explained, seen, service_s=service_s, ahead_s=ahead_s)[0] for seen in (low, high)]
     assert extras[0] <= extras[1] + 1e-9
     assert explained + extras[0] >= 0
+
+
+@pytest.mark.parametrize("gap_s", [0, 40], ids=["a new pool", "an operator that was away"])
+def test_work_seen_before_its_arrivals_are_known_is_no_sign_of_slow_tasks(gap_s):
+    """A tracker knows no arrivals for its first ten seconds, while the agents already report what they work on."""
+    state, service_s = PoolState(), 1.0
+    if gap_s:
+        state = remembered(state, load_of(30, arrivals_s=20), NOW - gap_s)
+    for second in range(0, 120, 2):
+        state = remembered(state, load_of(30, arrivals_s=second if second >= 10 else None), NOW + second)
+        assert service_factor(state.work, service_s) == 1.0, second
+
+
+def load_of(per_s, *, arrivals_s):
+    """A steady load of tasks of a second; its arrivals are known for so many seconds."""
+    arrivals = None if arrivals_s is None else (float(per_s),) * arrivals_s
+    return PoolLoad(ready=10, concurrency=4, in_flight=per_s, queued=0, service_s=1.0, arrivals_per_s=arrivals)
