@@ -34,7 +34,7 @@ def test_one_task_wakes_a_pool_at_zero_within_seconds_and_done_it_rests_again(
     pool.apply(**SPEC)
     pool.wait_condition("QueueAvailable", "True", "QueueRead")
     pool.wait_condition("ScalingActive", "True", "PolicyActive")
-    assert pool.replicas() == (0, 0)
+    until(lambda: pool.replicas() == (0, 0), "the rest of a pool without work", 30, seen=lambda: pool.status)
     began = time.monotonic()
     entry = redis_server.client.xadd(key, {"task": "one"})
     until(lambda: pool.replicas() == (1, 0), "an agent", seen=lambda: pool.status)

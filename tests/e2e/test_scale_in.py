@@ -10,6 +10,7 @@ import json
 import os
 import random
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Fleet(Place):
         service = self.get("service", POOL)
         port = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "http")
         key = base64.b64decode(self("get", "secret", f"{POOL}-key", "--output", "jsonpath={.data.api-key}")).decode()
+        # The node hears of ready agents a moment after the API server does.
+        eventually("the Service to answer", lambda: is_open(service["spec"]["clusterIP"], port))
         return Load(f"http://{service['spec']['clusterIP']}:{port}/v1", key, self.redis, self.stream, **changes)
 
     def verdict(self, load: Load, what: str) -> None:
@@ -124,6 +127,12 @@ def victims_of(fleet: Fleet, before: set[str]) -> tuple[list[str], list[str]]:
         if any(cost_of(pod) < cost_of(victim) for pod in stays):
             wrong.append(f"{cost_of(victim)} in hand, others {sorted(map(cost_of, stays))}")
     return [pod["metadata"]["name"] for pod in leaving], wrong
+
+
+def is_open(address: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), 1):
+        return True
+    return False
 
 
 def cost_of(pod: dict[str, Any]) -> int:
