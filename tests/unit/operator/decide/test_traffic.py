@@ -37,4 +37,4 @@ def test_the_simulator_finds_every_trace_it_is_told_of(tmp_path):
 
 
 def test_a_pool_with_two_weeks_of_history_takes_little_memory():
-    assert kept_bytes(1) < 95_000
+    assert kept_bytes(5) < 95_000  # of several, or what the process itself allocates meanwhile would count
