@@ -91,5 +91,5 @@ def test_passes_between_two_readings_do_not_decide_again(start, pool: Pool, agen
     operator = start(AGENTPOOL_PERIOD="6s")
     pool.apply(warmAgents=3, minAgents=1).wait_ready()
     time.sleep(2)
-    assert operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}') >= 4
+    assert operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}') >= 2, "more passes than readings"
     assert len(pool.status["decisions"]) == 1
