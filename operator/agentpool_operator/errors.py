@@ -32,12 +32,14 @@ class ClusterUnavailableError(OperatorError):
 
 
 class ManifestRefusedError(OperatorError):
-    """The API server, or the operator itself, takes the manifest for wrong. Only a change of the resource helps.
+    """The API server, or the operator itself, takes the manifest for wrong. Only a change of the resource helps, or,
+    where it ``passes``, a little time.
 
     ``reason`` is the condition's reason, ``message`` names the field and what to change.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, passes: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.passes = passes

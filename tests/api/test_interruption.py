@@ -29,7 +29,7 @@ def test_agents_of_an_interrupted_spot_node_are_replaced_and_the_pool_keeps_its_
         return {pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == spot_node}
 
     pool.apply(minAgents=5, warmAgents=0, spot={"percent": 60}).wait_ready()
-    until(lambda: len(on_node()) == 3, "spot agents on the spot node", seen=on_node)
+    until(on_node, "spot agents on the spot node")  # they prefer it: the scheduler may put one elsewhere
     taint = {"key": "example.com/interrupted", "effect": "NoExecute"}
     cluster.patch(f"/api/v1/nodes/{spot_node}", {"spec": {"taints": [taint]}})
     until(lambda: not on_node(), "the node to be empty", seen=on_node)

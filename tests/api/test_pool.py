@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 
 import pytest
 
@@ -252,6 +253,19 @@ def test_a_pool_deleted_and_made_anew_begins_anew(operator: Operator, pool: Pool
         30,
     )
     assert len(pool.status["decisions"]) == 1
+
+
+def test_a_pool_made_anew_waits_for_what_the_last_one_left(
+    operator: Operator, pool: Pool, cluster: Cluster, namespace: str
+):
+    owner = {"apiVersion": "agentpool.dev/v1alpha1", "kind": "AgentPool", "name": pool.name, "uid": str(uuid.uuid4())}
+    name, folder = f"{pool.name}-runtime", f"{CORE.format(namespace)}/configmaps"
+    left = {"metadata": {"name": name, "finalizers": ["example.com/held"], "ownerReferences": [owner]}}
+    assert cluster.create(folder, left)[0] == 201
+    pool.apply()
+    pool.wait_condition("Ready", "False", "PreviousPoolEnding")
+    cluster.patch(f"{folder}/{name}", {"metadata": {"finalizers": None}})
+    pool.wait_ready()
 
 
 def test_a_broken_status_is_written_anew(operator: Operator, pool: Pool, cluster: Cluster):

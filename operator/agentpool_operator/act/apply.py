@@ -90,10 +90,7 @@ async def apply_objects(
             # The watch shows only our own: a stranger of the same name must be neither taken over nor changed.
             live = await api.fetch(resource, metadata["namespace"], metadata["name"])
         if live is not None and not _owned_by(live, pool_uid):
-            raise ManifestRefusedError(
-                "NameTaken",
-                f"{kind} {metadata['name']} exists and is not this pool's: remove it, or give the pool another name",
-            )
+            raise _name_taken(live, stamp)
         result = await api.apply(resource, stamp)
         state.written[kind, metadata["name"]] = (_hash_of(stamp), _content(result))
         yield result
@@ -123,6 +120,16 @@ def needs_write(stamp: Manifest, live: Live, state: AppliedState) -> bool:
 
 def _hash_of(stamp: Manifest) -> str:
     return str(stamp["metadata"]["annotations"][APPLIED_HASH_ANNOTATION])
+
+
+def _name_taken(live: dict[str, Any], stamp: Manifest) -> ManifestRefusedError:
+    owners = [(owner["kind"], owner["name"]) for owner in live["metadata"].get("ownerReferences") or []]
+    name = f"{stamp['kind']} {stamp['metadata']['name']}"
+    if [(owner["kind"], owner["name"]) for owner in stamp["metadata"]["ownerReferences"]] == owners:
+        message = f"{name} is of the deleted pool of this name: Kubernetes is about to remove it"
+        return ManifestRefusedError("PreviousPoolEnding", message, passes=True)
+    message = f"{name} exists and is not this pool's: remove it, or give the pool another name"
+    return ManifestRefusedError("NameTaken", message)
 
 
 def _owned_by(live: dict[str, Any], uid: str) -> bool:

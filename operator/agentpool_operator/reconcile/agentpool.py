@@ -117,7 +117,7 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
                 context.store.put(written)
         except ManifestRefusedError as error:
             trouble = Trouble(reason=error.reason, message=error.message)
-            state.refused = refusal = Refusal(source, trouble, now_s + REFUSED_RETRY_S)
+            state.refused = refusal = Refusal(source, trouble, now_s + (0 if error.passes else REFUSED_RETRY_S))
         else:
             state.refused = None
             made = [ObjectKey(each["kind"], key.namespace, each["metadata"]["name"]) for each in objects]
