@@ -25,6 +25,7 @@ REDIS_SECONDS = Histogram(
     "Time of reading Redis for all pools",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
 )
+CLOCK_AHEAD = Gauge("agentpool_operator_clock_ahead_seconds", "How far the operator's clock is ahead of Redis'")
 CHARGES_REFUSED = Counter(
     "agentpool_operator_charges_refused_total", "Charges Redis refused, for example for want of memory; sent again"
 )

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
+from agentpool_api import keys
 from tests.api.faults import FaultyApi
-from tests.api.pools import Pool
-from tests.api.support import Clock, Cluster, Operator, until
+from tests.api.pools import Budget, Pool
+from tests.api.support import Clock, Cluster, Operator, Redis, until
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/agentpool-operator"
 
@@ -88,21 +89,34 @@ def test_a_leader_frozen_in_the_middle_of_its_work_writes_nothing_when_it_wakes(
 
 
 def test_a_clock_that_jumps_changes_no_size_and_holds_up_nothing_afterwards(
-    start, pool: Pool, clock: Clock, agents, cluster
+    start, pool: Pool, clock: Clock, agents, cluster, redis_server: Redis, namespace: str
 ):
     operator = start(AGENTPOOL_PERIOD="0.5s")
-    pool.apply().wait_ready()
+    pool.apply(cost={"onDemandPerHour": "3600", "spotPerHour": "3600", "targetPerHour": "100000"}).wait_ready()
     pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
+    budget = Budget(cluster, namespace).apply(limits={"daily": "3000", "weekly": "100000"})
+    budget.wait_level("Normal")
+    began_s = time.monotonic()
+
+    def spent_usd() -> float:
+        return sum(map(int, redis_server.client.hvals(keys.spend(namespace, pool.name)))) / 1e9
+
     for step_s in (3600.0, -7200.0):
         clock.step_s(step_s)
         until(lambda: pool.condition("MetricsAvailable")[0] == "False", "reports of another time to be refused")
         time.sleep(1)
         assert (pool.replicas(), len(pool.status["decisions"])) == ((1, 2), 1)
+        assert operator.metric("agentpool_operator_clock_ahead_seconds") > 3590 or step_s < 0
     clock.step_s(3600.0)
     pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
     pool.apply(minAgents=5)
     pool.wait_replicas(2, 3)
     assert operator.http("/healthz") == (200, "leader\n")
+    most_usd = 5 * (
+        time.monotonic() - began_s + 60
+    )  # a dollar a second for each agent, of which there were five at most
+    assert 0 < spent_usd() < most_usd < 3000, "an hour that was jumped over costs 3,600 USD for each agent"
+    assert budget.status["level"] == "Normal"
 
 
 @pytest.mark.timeout(180)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 RECENT_S = 1800
 MINUTES = 14 * 24 * 60
+WAITED_S = 120
+"""The shortest step back of a clock that is more than a correction of seconds."""
 _MAX_RATE = 60_000.0
 
 
@@ -49,19 +51,31 @@ def record(history: History, arrivals_per_s: Sequence[float], *, now_s: float) -
     """The history with the seconds that are new. `arrivals_per_s` ends at `now_s`; overlap is recognised by the time.
 
     Where the report does not reach back to the last one, the seconds start anew and the minutes between are unknown. A
-    clock that went back less than the report is long changes nothing; one that went back further starts anew as well.
+    clock that went back by less than `WAITED_S` is waited for; where it went back further, what lies ahead of it is
+    forgotten, or every minute known before would from then on stand for another time of the day.
     """
     end = int(now_s)
     tail = np.asarray(arrivals_per_s[-RECENT_S:], np.float64)
     tail = np.where(np.isfinite(tail) & (tail >= 0), np.minimum(tail, _MAX_RATE), 0.0)
-    if not len(tail) or (history.end_s is not None and 0 <= history.end_s - end < RECENT_S):
+    ahead_s = 0 if history.end_s is None else history.end_s - end
+    if not len(tail) or (history.end_s is not None and 0 <= ahead_s < WAITED_S):
         return history
+    if ahead_s > 0:
+        history = _until(history, end - len(tail))
     new = end - history.end_s if history.end_s is not None else len(tail) + 1
     joins = len(history.recent) > 0 and 0 < new <= len(tail)
     recent = (np.concatenate([history.recent, tail[len(tail) - new :]])[-RECENT_S:] if joins else tail).astype(
         np.float32
     )
     return History(end, recent, _minutes(history, recent, end))
+
+
+def _until(history: History, end: int) -> History:
+    """The history as it was known at an earlier second."""
+    before = end if history.end_s is None else history.end_s
+    seconds = max(len(history.recent) - (before - end), 0)
+    minutes = max(len(history.minutes) - (before // 60 - end // 60), 0)
+    return History(end, history.recent[:seconds], history.minutes[:minutes])
 
 
 def _minutes(history: History, recent: NDArray[np.float32], end: int) -> NDArray[np.float16]:

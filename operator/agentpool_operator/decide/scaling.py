@@ -102,7 +102,7 @@ def _wish(
 ) -> tuple[_Size, PoolState, dict[str, float]]:
     """What the load asks for, the state with the wish remembered, and the figures it came from."""
     if policy.replicas is not None:
-        return _Size(policy.replicas, (Reason.EXTERNAL,)), state, {}
+        return _Size(policy.replicas, (Reason.EXTERNAL,)), _set_from_outside(state, policy.replicas, now_s), {}
     if policy.policy is PolicyKind.THRESHOLD:
         size, inputs = _threshold_wish(policy, load, state, bounds, present, now_s)
         size = _warm_or_idle(_woken(size, load, present), policy, load, state, now_s)
@@ -125,6 +125,13 @@ def _wish(
         held = held.to(present, Reason.TOLERANCE)
     limited = rate_limit(present, held.agents, state.changes, up=policy.up, down=policy.down, now_s=now_s)
     return held.to(limited, Reason.RATE_LIMITED), replace(state, wishes=kept), inputs
+
+
+def _set_from_outside(state: PoolState, agents: int, now_s: float) -> PoolState:
+    """What the policy finds when it is handed the pool back: a size somebody asked for just now, to keep and to decide
+    from. It is no start to be warmed for, and a pool at zero waits for its first task."""
+    last_active_at_s = state.last_active_at_s if agents else None
+    return replace(state, wishes=(Wish(now_s, agents),), woken_at_s=None, last_active_at_s=last_active_at_s)
 
 
 def _threshold_wish(

@@ -37,6 +37,7 @@ class PoolState:
 
 def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
     """The state with what this observation adds. A drift and a forecast are measured anew only when due."""
+    state = _of_now(state, now_s)
     history = state.history
     if load.arrivals_per_min is not None:
         history = seed(history, load.arrivals_per_min, now_s=now_s)
@@ -74,6 +75,21 @@ def remembered(state: PoolState, load: PoolLoad, now_s: float) -> PoolState:
         drift=drift,
         forecast=forecast,
     )
+
+
+def _of_now(state: PoolState, now_s: float) -> PoolState:
+    """The state without times from the future: after a clock went back, what they tell of happened just now at the
+    latest, or a cooldown would last until the clock has come there again."""
+    return replace(
+        state,
+        last_scaled_at_s=_past(state.last_scaled_at_s, now_s),
+        last_active_at_s=_past(state.last_active_at_s, now_s),
+        woken_at_s=_past(state.woken_at_s, now_s),
+    )
+
+
+def _past(at_s: float | None, now_s: float) -> float | None:
+    return None if at_s is None else min(at_s, now_s)
 
 
 def _arrived(before: History, history: History, load: PoolLoad) -> float | None:

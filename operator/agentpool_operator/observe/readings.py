@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from agentpool_api.wire import Heartbeat
 from agentpool_operator.decide.budget_windows import CarriedRecord
 from agentpool_operator.decide.facts import QueueFacts
@@ -15,6 +17,11 @@ from agentpool_operator.observe.cluster import ObjectKey, PoolKey
 from agentpool_operator.observe.runtime_stats import NOTHING, PoolStats, PoolTracker
 from agentpool_operator.observe.spend import SpendBook
 from agentpool_operator.observe.store import Store
+
+log = structlog.get_logger(__name__)
+
+BACK_S, AHEAD_S = -5.0, 120.0
+"""Between two readings no more time passes than this, and none goes back: periods are a minute at most."""
 
 
 @dataclass(slots=True)
@@ -31,7 +38,10 @@ class Readings:
     carried: dict[ObjectKey, CarriedRecord] = field(default_factory=dict)
     """By budget: what ``keys.carried`` holds."""
     spend_read_s: float | None = None
-    """When spend was last read; None when Redis is away."""
+    """When spend was last read, by the clock it is counted by; None when Redis is away."""
+    clock_ahead_s: float = 0.0
+    """How far this clock is ahead of Redis's. Agents' time is charged by the earlier of the two: a clock that jumps
+    ahead then charges no time in advance, and one that falls behind only charges it later."""
     trackers: dict[PoolKey, PoolTracker] = field(default_factory=dict)
 
     def of(self, pool: PoolKey) -> PoolStats:
@@ -51,6 +61,11 @@ class Readings:
         queues: Mapping[PoolKey, QueueFacts] | None = None,
     ) -> None:
         """Take in one reading of every pool's heartbeats, by pod UID, and of the queues that pools name."""
+        passed_s = now_s - self.read_s
+        if self.redis_up and not BACK_S <= passed_s <= AHEAD_S:
+            # Nobody lived through that time: taken for an interval, it would make tasks seem to have lasted for hours.
+            log.warning("the clock jumped, rates begin anew", passed_s=round(passed_s))
+            self.trackers.clear()
         self.redis_up, self.read_s = True, now_s
         self.number += 1
         queues = queues or {}

@@ -107,7 +107,7 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
     if not is_lost and state.settled is not None and state.settled.holds(source, context.store):
         return None
     refusal, state.settled = state.refused, None
-    if refusal is None or refusal.digest != source or now_s >= refusal.retry_at_s:
+    if refusal is None or refusal.digest != source or refusal.is_due(now_s):
         try:
             objects = make_pool_objects(values, split)
             pending = unwritten([(each, _live(context, values, each)) for each in objects], state.applied)
@@ -117,7 +117,7 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
                 context.store.put(written)
         except ManifestRefusedError as error:
             trouble = Trouble(reason=error.reason, message=error.message)
-            state.refused = refusal = Refusal(source, trouble, now_s + (0 if error.passes else REFUSED_RETRY_S))
+            state.refused = refusal = Refusal(source, trouble, now_s, 0.0 if error.passes else REFUSED_RETRY_S)
         else:
             state.refused = None
             made = [ObjectKey(each["kind"], key.namespace, each["metadata"]["name"]) for each in objects]

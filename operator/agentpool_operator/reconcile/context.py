@@ -30,11 +30,16 @@ from agentpool_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The manifests with this digest were refused; they are tried again at ``retry_at_s``, sooner when they change."""
+    """The manifests with this digest were refused; they are tried again ``retry_s`` later, sooner when they change."""
 
     digest: str
     trouble: Trouble
-    retry_at_s: float
+    at_s: float
+    retry_s: float
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether to try again; a clock that went back is no reason to wait."""
+        return not 0 <= now_s - self.at_s < self.retry_s
 
 
 Grounds = tuple[int, int, int | None, int | None]

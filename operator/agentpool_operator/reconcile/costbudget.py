@@ -51,7 +51,8 @@ async def reconcile_budget(context: Context, key: ObjectKey) -> None:
         metrics.forget_budget(key.namespace, key.name)
         return
     before = _status_of(body)
-    now_s = context.clock()
+    # The moment up to which spend is known, by the clock it is counted by: a jump must not end a window.
+    now_s = context.clock() if context.readings.spend_read_s is None else context.readings.spend_read_s
     now = datetime.fromtimestamp(now_s, UTC)
     try:
         spec = CostBudgetSpec.model_validate(body.get("spec") or {})

@@ -84,7 +84,8 @@ def save_commands(pool: PoolKey, facts: Facts, history: History, saved: Saved) -
     """Commands that write what is new; notes in ``saved`` that it is written."""
     # Each pool at a second of its own: a thousand histories written at once would take the operator's time for seconds.
     second = crc32(pool.name.encode()) % 60
-    due = history.end_s is not None and (history.end_s + second) // 60 > (saved.minutes_end_s + second) // 60
+    # Not "later than": after a clock went back, an hour's arrivals would wait to be written until it has caught up.
+    due = history.end_s is not None and (history.end_s + second) // 60 != (saved.minutes_end_s + second) // 60
     if not due and saved.facts is not None and _steady(facts) == _steady(saved.facts):
         return []
     key = keys.memory(*pool)

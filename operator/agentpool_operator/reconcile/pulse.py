@@ -41,16 +41,18 @@ async def pulse(context: Context) -> list[ObjectKey]:
     budgets = context.store.keys("CostBudget")
     try:
         with metrics.REDIS_SECONDS.time():
-            heartbeats, charged, queues = await _read_agents(context, pools, budgets)
+            asked_s = context.clock()
+            heartbeats, charged, queues = await _read_agents(context, pools, budgets, asked_s)
             context.readings.take_heartbeats(heartbeats, context.store, now_s=context.clock(), queues=queues)
-            await _charge_and_read_spend(context, pools, heartbeats, charged)
+            now_s = asked_s - context.readings.clock_ahead_s  # read once: a clock may jump between two looks at it
+            await _charge_and_read_spend(context, pools, heartbeats, charged, now_s)
     except RedisUnavailableError:
         context.readings.lose_redis()
     return [*context.store.keys("AgentPool"), *budgets]
 
 
 async def _read_agents(
-    context: Context, pools: list[PoolKey], budgets: list[ObjectKey]
+    context: Context, pools: list[PoolKey], budgets: list[ObjectKey], asked_s: float
 ) -> tuple[dict[PoolKey, dict[str, Heartbeat]], dict[PoolKey, dict[str, int]], dict[PoolKey, QueueFacts]]:
     """Heartbeats and charged instants of every pool, by pod UID, and the queues that pools name; the budgets' carried
     spend goes into the readings."""
@@ -62,7 +64,9 @@ async def _read_agents(
     named = {pool: queue for pool in pools if (queue := _queue_of(context, pool)) is not None}
     first_queue = len(commands)
     commands += [read_command(pool.namespace, queue.stream, queue.group) for pool, queue in named.items()]
-    raw_answers = await context.link.run(commands or [("PING",)])
+    *raw_answers, redis_time = await context.link.run([*commands, ("TIME",)])
+    context.readings.clock_ahead_s = _ahead_s(redis_time, asked_s)
+    metrics.CLOCK_AHEAD.set(context.readings.clock_ahead_s)
     queues = {
         pool: parse_queue(answer, keys.queue(pool.namespace, queue.stream), queue.group)
         for (pool, queue), answer in zip(named.items(), raw_answers[first_queue:], strict=False)
@@ -82,9 +86,10 @@ async def _charge_and_read_spend(
     pools: list[PoolKey],
     heartbeats: Mapping[PoolKey, Mapping[str, Heartbeat]],
     charged: Mapping[PoolKey, Mapping[str, int]],
+    now_s: float,
 ) -> None:
     """Charges come before reads in the same round trip, so what is read includes them."""
-    readings, now_s = context.readings, context.clock()
+    readings = context.readings
     commands = [
         command for pool in pools for command in _charge_commands(context, pool, heartbeats[pool], charged[pool], now_s)
     ]
@@ -168,6 +173,15 @@ def _notice_commands(context: Context, pool: PoolKey, now_s: float) -> list[Comm
     if metadata is None or state is None:
         return []
     return notice_commands(*pool, budget_notice(context.store, metadata), state.told, now_s=now_s)
+
+
+def _ahead_s(redis_time: Any, asked_s: float) -> float:
+    """How far a clock that showed ``asked_s`` before Redis was asked for its time is ahead of it; 0 when it does not
+    tell."""
+    if not isinstance(redis_time, tuple):
+        return 0.0
+    seconds, microseconds = map(int, redis_time)
+    return max(asked_s - seconds - microseconds / 1e6, 0.0)
 
 
 def _hash(answer: Any) -> Mapping[bytes, bytes]:

@@ -96,7 +96,7 @@ def test_a_hundredfold_load_in_a_minute_reaches_the_maximum_and_comes_back():
 
 def test_a_clock_that_goes_back_neither_repeats_arrivals_nor_changes_the_size():
     first = decide(POLICY, load(), PoolState(), now_s=NOW)
-    back = decide(POLICY, load(), first.state, now_s=NOW - 600)
+    back = decide(POLICY, load(), first.state, now_s=NOW - 60)
     assert back.state.history is first.state.history
     assert back.desired == first.desired
 

@@ -318,6 +318,31 @@ def test_the_number_set_from_outside(policy, load, desired, reason):
     assert (decision.desired, decision.reason) == (desired, reason)
 
 
+@pytest.mark.parametrize("age_s", [20, 7200], ids=["just made", "older than its idle timeout"])
+@pytest.mark.parametrize("agents", [0, 1, 7])
+def test_a_pool_handed_back_to_its_policy_keeps_the_size_it_was_given_and_is_decided_on_from_there(agents, age_s):
+    policy = ScalingPolicy(min_agents=0)
+    made = PoolState(desired=3, woken_at_s=NOW, last_active_at_s=NOW)
+    calm = observed(ready=agents, in_flight=0, arrivals_per_s=[0.0] * 60)
+    given, now_s = settle(replace(policy, replicas=agents), calm, made, passes=age_s // 5)
+    assert given.desired == agents
+    back = decide(policy, calm, given.state, now_s=now_s + 2)
+    assert back.desired == agents
+    later, now_s = settle(policy, calm, back.state, passes=20, now_s=now_s + 2)
+    assert later.desired == (min(agents, 1) if age_s < policy.idle_timeout_s else 0)
+    busy = observed(ready=agents, arrivals_per_s=[8.0] * 60, queued=9)
+    assert decide(policy, busy, later.state, now_s=now_s + 2).desired > later.desired
+
+
+def test_a_pool_handed_back_at_zero_is_woken_with_its_warm_agents():
+    policy = ScalingPolicy(min_agents=0)
+    made = PoolState(desired=3, woken_at_s=NOW - 60, last_active_at_s=NOW - 60)
+    given = decide(replace(policy, replicas=0), PoolLoad(ready=3), made, now_s=NOW)
+    rest = decide(policy, PoolLoad(ready=0), given.state, now_s=NOW + 60)
+    assert (given.desired, rest.desired) == (0, 0)
+    assert decide(policy, PoolLoad(ready=0, in_flight=0, queued=0, backlog=1), rest.state, now_s=NOW + 62).desired == 3
+
+
 def test_where_some_agents_are_silent_a_pool_grows_but_does_not_shrink():
     quiet = observed(arrivals_per_s=[0.0] * 60, in_flight=0, partial=True)
     held, now_s = settle(ScalingPolicy(), quiet, PoolState(desired=9))
