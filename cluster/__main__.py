@@ -9,7 +9,7 @@ from cluster import processes
 from cluster.cleanup import remove_state
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
-from cluster.images import build_images, image_size_bytes
+from cluster.images import IMAGES, SEMANTIC, Image, build_images, image_size_bytes
 from cluster.kind import has_kind, kind_down, kind_up
 from cluster.load import build_and_load
 from cluster.node import Node, owns_machine
@@ -48,10 +48,13 @@ def _parser() -> argparse.ArgumentParser:
         ("down", _down, "remove the cluster and all it left"),
         ("status", _status, "say what runs"),
         ("kubeconfig", _kubeconfig, "print the path of the credentials"),
-        ("load-image", _load_image, "build the project's images and load them into the node"),
     ):
         verbs.add_parser(name, parents=[named], help=text).set_defaults(run=run)
-    images = verbs.add_parser("images", help="build the project's images")
+    built = argparse.ArgumentParser(add_help=False)
+    built.add_argument("--semantic", action="store_true", help="the runtime with the encoder, too (510 MB)")
+    load = verbs.add_parser("load-image", parents=[named, built], help="build images and load them into the node")
+    load.set_defaults(run=_load_image)
+    images = verbs.add_parser("images", parents=[built], help="build the project's images")
     images.set_defaults(run=_images)
     tool = verbs.add_parser("tool", help="print the path of a tool, for example helm")
     tool.add_argument("tool")
@@ -115,14 +118,18 @@ def _kubeconfig(options: argparse.Namespace) -> None:
     print(path)
 
 
-def _images(_: argparse.Namespace) -> None:
-    for image in build_images():
+def _images(options: argparse.Namespace) -> None:
+    for image in build_images(_wanted(options)):
         print(f"  {image.reference:<60}{image_size_bytes(image) / 1e6:6.0f} MB")
 
 
 def _load_image(options: argparse.Namespace) -> None:
-    for image in build_and_load(options.name, _state(options)):
+    for image in build_and_load(options.name, _state(options), _wanted(options)):
         print(f"  {image.reference}")
+
+
+def _wanted(options: argparse.Namespace) -> tuple[Image, ...]:
+    return (*IMAGES, SEMANTIC) if options.semantic else IMAGES
 
 
 def _tool(options: argparse.Namespace) -> None:

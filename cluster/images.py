@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ class Image:
 
     name: str
     inputs: tuple[str, ...]
+    build_args: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,22 @@ class Built:
         return cache_dir() / "images" / f"{self.name}-{self.tag}.tar"
 
 
+_RUNTIME = (
+    "agent_runtime/Dockerfile",
+    "agent_runtime",
+    "agentpool_api",
+    *(f"requirements/{name}.txt" for name in ("runtime", "semantic", "convert", "encoder")),
+)
 IMAGES = (
     Image(
         "agentpool-operator",
         ("operator/Dockerfile", "operator/agentpool_operator", "agentpool_api", "requirements/operator.txt"),
     ),
-    Image(
-        "agentpool-runtime",
-        (
-            "agent_runtime/Dockerfile",
-            "agent_runtime",
-            "agentpool_api",
-            *(f"requirements/{name}.txt" for name in ("runtime", "semantic", "convert", "encoder")),
-        ),
-    ),
+    Image("agentpool-runtime", _RUNTIME),
     Image("agentpool-redis", ("cluster/redis.Dockerfile",)),
 )
+SEMANTIC = Image("agentpool-semantic", _RUNTIME, build_args=("SEMANTIC=yes",))
+"""The runtime with the encoder, for pools whose semantic cache compares by meaning."""
 _PAUSE = Image("agentpool-pause", ("cluster/pause/Dockerfile", "cluster/pause/main.go"))
 
 
@@ -74,10 +76,10 @@ def has_docker() -> bool:
     return asked.returncode == 0 and bool(asked.stdout.strip())
 
 
-def build_images() -> list[Built]:
+def build_images(images: Iterable[Image] = IMAGES) -> list[Built]:
     """Build what is not built yet; docker keeps the result itself, buildah's goes to archives in the cache folder."""
     with _building():
-        return [_build(image) for image in IMAGES]
+        return [_build(image) for image in images]
 
 
 def build_pause() -> Built:
@@ -112,18 +114,18 @@ def _building() -> AbstractContextManager[None]:
 
 def _build(image: Image) -> Built:
     built = take_inputs(image)
-    dockerfile = f"--file={_context() / image.inputs[0]}"
+    how = [f"--file={_context() / image.inputs[0]}", *(f"--build-arg={each}" for each in image.build_args)]
     if has_docker():
         if subprocess.run(["docker", "image", "inspect", built.reference], capture_output=True).returncode:
             with step(f"image {image.name}"):
-                _run(["docker", "build", f"--tag={built.reference}", dockerfile, str(_context())])
+                _run(["docker", "build", f"--tag={built.reference}", *how, str(_context())])
         _run(["docker", "tag", built.reference, f"{image.name}:dev"])
     elif not built.archive.exists():
         _import_base()
         with step(f"image {image.name}"):
             options = ["--isolation=chroot", "--layers", "--pull=false", f"--tag={built.reference}"]
             access = build_access(cache_dir() / "images" / "access")
-            _run([*_buildah("bud"), *options, *access, dockerfile, str(_context())])
+            _run([*_buildah("bud"), *options, *access, *how, str(_context())])
             _export(built)
     return built
 

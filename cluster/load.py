@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cluster.errors import ClusterError
-from cluster.images import Built, build_images
+from cluster.images import IMAGES, Built, Image, build_images
 from cluster.kind import has_kind, kind_load
 from cluster.node_config import containerd_socket
 from cluster.progress import step
 
 
-def build_and_load(name: str, state: Path) -> list[Built]:
+def build_and_load(name: str, state: Path, images: Iterable[Image] = IMAGES) -> list[Built]:
     """Build what changed, load it into the cluster's node and say what it has now.
 
     Raises ClusterError when there is no node or a build fails.
@@ -19,7 +19,7 @@ def build_and_load(name: str, state: Path) -> list[Built]:
     socket = containerd_socket(state)
     if not has_kind() and not socket.exists():
         raise ClusterError(f"{name} is not a node: run `python3 -m cluster up --name {name}` first")
-    built = build_images()
+    built = build_images(images)
     if has_kind():
         kind_load(name, built)
     else:

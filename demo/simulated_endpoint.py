@@ -5,7 +5,8 @@ It runs in the cluster by the runtime image's Python, alone, with this file moun
 
     0.5 s + prompt tokens / 4000 per s + completion tokens x 0.03 s
 
-in the order of a mid-sized hosted model; a prompt has a token per four characters. It knows no language and no model.
+in the order of a mid-sized hosted model; a prompt has a token per four characters. Without ``max_tokens`` it says 100
+tokens and stops by itself. It knows no language and no model.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ FIRST_TOKEN_S = 0.5
 PROMPT_TOKENS_PER_S = 4000.0
 COMPLETION_TOKEN_S = 0.03
 TOKENS_PER_FRAME = 16
+WHOLE_ANSWER_TOKENS = 100
 WORD = " lorem"
 
 
@@ -42,6 +44,7 @@ class Answer:
     model: str
     prompt_tokens: int
     completion_tokens: int
+    finish_reason: str
 
     @property
     def head_s(self) -> float:
@@ -66,7 +69,7 @@ class Answer:
 
     def whole(self) -> dict[str, Any]:
         message = {"role": "assistant", "content": WORD * self.completion_tokens}
-        choices = [{"index": 0, "message": message, "finish_reason": "length"}]
+        choices = [{"index": 0, "message": message, "finish_reason": self.finish_reason}]
         return self.head("chat.completion") | {"choices": choices, "usage": self.usage}
 
     def head(self, kind: str) -> dict[str, Any]:
@@ -93,8 +96,11 @@ async def chat(scope: Message, body: bytes, send: Send) -> None:
     try:
         request = json.loads(body)
         characters = sum(len(str(message["content"])) for message in request["messages"])
-        tokens = int(request.get("max_completion_tokens") or request.get("max_tokens") or 100)
-        answer = Answer(f"simulated-{time.monotonic_ns():x}", str(request["model"]), characters // 4 + 1, tokens)
+        most = request.get("max_completion_tokens") or request.get("max_tokens")
+        tokens, finish = (int(most), "length") if most else (WHOLE_ANSWER_TOKENS, "stop")
+        answer = Answer(
+            f"simulated-{time.monotonic_ns():x}", str(request["model"]), characters // 4 + 1, tokens, finish
+        )
     except (ValueError, TypeError, KeyError) as error:
         await _send_error(send, HTTPStatus.BAD_REQUEST, "invalid_request", f"not a chat request: {error}")
         return
@@ -120,7 +126,7 @@ def _frames(answer: Answer, with_usage: bool) -> Iterator[tuple[float, str]]:
     for begin in range(0, answer.completion_tokens, TOKENS_PER_FRAME):
         size = min(TOKENS_PER_FRAME, answer.completion_tokens - begin)
         yield size * COMPLETION_TOKEN_S / SPEED, json.dumps(answer.frame({"content": WORD * size}, None))
-    yield 0, json.dumps(answer.frame({}, "length"))
+    yield 0, json.dumps(answer.frame({}, answer.finish_reason))
     if with_usage:
         yield 0, json.dumps(answer.head("chat.completion.chunk") | {"choices": [], "usage": answer.usage})
     yield 0, "[DONE]"
