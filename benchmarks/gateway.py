@@ -24,6 +24,7 @@ VARIANTS = {
     "agentpool": "everything on: authentication, settlement in Redis, exact cache, metrics",
     "agentpool-cache": "the same, given the same prompt again and again",
     "agentpool-unaccounted": "without Redis: no settlement, no shared cache",
+    "agentpool-two": "two processes on one port: two pods of a pool, without the Service before them",
     "agentpool-semantic": "with the semantic cache on; needs build/encoder (make encoder)",
 }
 
@@ -42,6 +43,18 @@ upstream, port, config = sys.argv[1:]
 open(config, "w").write({config!r}.format(upstream=upstream))
 os.environ["AGENTPOOL_PORT"] = port
 os.execv(sys.executable, [sys.executable, "-m", "agent_runtime", "--config", config])
+"""
+
+START_TWO = """
+import os, runpy, sys, uvloop
+upstream, port, config = sys.argv[1:]
+open(config, "w").write({config!r}.format(upstream=upstream))
+os.environ["AGENTPOOL_PORT"] = port
+listen = uvloop.Loop.create_server
+uvloop.Loop.create_server = lambda loop, *where, **how: listen(loop, *where, reuse_port=True, **how)
+os.environ["AGENTPOOL_POD"] = "second" if os.fork() else "first"
+sys.argv = ["agent_runtime", "--config", config]
+runpy.run_module("agent_runtime", run_name="__main__", alter_sys=True)
 """
 
 
@@ -79,7 +92,8 @@ def peer(scratch: str, redis_port: int, name: str) -> dict[str, object]:
     (secret / "key").write_text(KEY)
     semantic = name == "agentpool-semantic"
     start = Path(scratch) / f"{name}.py"
-    start.write_text(START.format(config=CONFIG + (SEMANTIC if semantic else "")))
+    script = START_TWO if name == "agentpool-two" else START
+    start.write_text(script.format(config=CONFIG + (SEMANTIC if semantic else "")))
     config = Path(scratch) / f"{name}.yaml"
     env = {
         "PYTHONPATH": str(ROOT),
