@@ -24,10 +24,15 @@ def check_models(models: Sequence[Model]) -> None:
             raise RuntimeSetupError(f"{path}: with endpoints each one names its own key: move it there")
         if model.batch is not None and model.kind != "chat":
             raise RuntimeSetupError(f"{path}.batch: only chat models have batches; leave it out, or set kind to chat")
+        given = [endpoint.name for endpoint in model.served_by if endpoint.name is not None]
+        if len(set(given)) < len(given):
+            raise RuntimeSetupError(f"{path}.endpoints: two have the same name: give each its own")
         for place, endpoint in enumerate(model.served_by):
             at = path if model.endpoints is None else f"{path}.endpoints[{place}]"
             if endpoint.api_key_secret_ref and endpoint.api_key_env:
                 raise RuntimeSetupError(f"{at}: set apiKeySecretRef or apiKeyEnv, not both")
+            if endpoint.client_certificate_secret_name and not endpoint.url.startswith("https://"):
+                raise RuntimeSetupError(f"{at}.clientCertificateSecretName: it is shown over TLS only: make url https")
             if not _has_host(endpoint.url):
                 field = f"{at}.endpoint" if model.endpoints is None else f"{at}.url"
                 raise RuntimeSetupError(f"{field}: {endpoint.url!r} is not a URL like https://host/v1")

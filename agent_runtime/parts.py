@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from agent_runtime.budget.notice import BudgetView
-from agent_runtime.budget.pricing import price_models
+from agent_runtime.budget.pricing import price_endpoints, price_models
 from agent_runtime.budget.settlement import Settlement
 from agent_runtime.cache.forgetting import Forgetting
 from agent_runtime.cache.listening import Listener
@@ -63,7 +63,7 @@ class Parts:
         self.process = process
         self.instruments = Instruments()
         self.secrets = Secrets(settings, process, environ)
-        self.trust = make_trust(settings.connections, process)
+        self.trust = make_trust(settings.connections, settings.models, process)
         self._refuse_problems()
         self.link = RedisLink(process.redis) if process.redis else None
         self.settlement = self._make_settlement()
@@ -147,8 +147,10 @@ class Parts:
         return Slots(self.process.concurrency, limits.max_queued, duration_s(limits.queue_timeout), clock)
 
     def _make_accounts(self) -> Accounts:
+        prices = price_models(self.settings.models, datetime.fromtimestamp(unix_time(), UTC))
         return Accounts(
-            price_models(self.settings.models, datetime.fromtimestamp(unix_time(), UTC)),
+            prices,
+            price_endpoints(self.settings.models, prices),
             self.settlement,
             self.instruments,
             pool=self.process.pool,

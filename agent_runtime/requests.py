@@ -39,6 +39,8 @@ class Request:
     trace: Trace | None = None
     """None where the pool does not trace."""
     wishes: Wishes = NO_WISHES
+    account: str = ""
+    """Whose endpoint has the response this one goes on from (``Endpoint.account``); empty: any may answer."""
     instead_of: str | None = None
     """The model that would have answered, had the pool not chosen another."""
     request_id: str
@@ -53,6 +55,10 @@ class Told:
     model: str
     cache: str
     """l1, l2, l3, semantic, precomputed, coalesced, miss, bypass or fallback."""
+    endpoint: str = ""
+    """Name of the endpoint that was asked; empty where none was, or the model has but one."""
+    account: str = ""
+    """Where that endpoint keeps what it made (``Endpoint.account``)."""
     stored: bool = False
     stored_s: float | None = None
     """Unix second at which the answer was stored under the request's own key."""

@@ -15,6 +15,7 @@ EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(/[^\s]*)?$", max_length=2048)]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Host = Annotated[str, StringConstraints(pattern=r"^[^\s,]+$", max_length=253)]
+EndpointName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 
 
@@ -65,8 +66,14 @@ class ModelEndpoint(ApiModel):
             "!(has(self.apiKeySecretRef) && has(self.apiKeyEnv))",
             "give the endpoint's key once: set apiKeySecretRef or apiKeyEnv, not both",
         ),
+        (
+            "!has(self.clientCertificateSecretName) || self.url.startsWith('https://')",
+            "a client certificate is shown over TLS only: make url https, or leave clientCertificateSecretName out",
+        ),
     )
 
+    name: EndpointName | None = None
+    """Name that answers and traces tell it by; its place in the list, from 0, when absent."""
     url: Url
     """Base URL of an OpenAI-compatible API, up to and with ``/v1``."""
     upstream_model: ModelName | None = None
@@ -77,6 +84,10 @@ class ModelEndpoint(ApiModel):
     """The endpoint's key, from an environment variable of the runtime."""
     tls_server_name: DnsName | None = None
     """Name its certificate must show (and SNI asks for); the URL's host when absent."""
+    client_certificate_secret_name: DnsName | None = None
+    """Secret of type `kubernetes.io/tls` in the pool's namespace (`tls.crt`, `tls.key`) that the endpoint is shown."""
+    price: ModelPrice | None = None
+    """What this endpoint charges; the model's price when absent."""
     priority: Annotated[int, Field(ge=0, le=100)] = 0
     """Lower goes first; a higher one is called while none of the lower can be."""
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -110,6 +121,11 @@ class Model(ApiModel):
             "!has(self.batch) || self.kind == 'chat'",
             "only chat models have batches: leave batch out, or set kind to chat",
         ),
+        (
+            "!has(self.endpoints) || self.endpoints.all(one, !has(one.name) || "
+            "self.endpoints.exists_one(other, has(other.name) && other.name == one.name))",
+            "two endpoints have the same name: give each its own",
+        ),
     )
 
     name: ModelName
@@ -128,7 +144,7 @@ class Model(ApiModel):
     api_key_env: EnvName | None = None
     """The endpoint's key, from an environment variable of the runtime."""
     price: ModelPrice | None = None
-    """Price of the model at all its endpoints; the shipped catalogue (genai-prices) when absent."""
+    """Price of the model; the shipped catalogue (genai-prices) when absent. Endpoints may have prices of their own."""
     batch: BatchEndpoint | None = None
     """Set when the model's endpoints have `POST /v1/batch`; `batching` says which requests go there."""
     profile: ModelProfile | None = None

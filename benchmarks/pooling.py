@@ -63,7 +63,7 @@ async def compare(port: int, certificate: Path, counts: list[int], concurrency: 
     """Print a row for each number of requests; the last one's ratio."""
     (route,) = make_routes([Model(name="m", endpoint=f"https://localhost:{port}/v1")])
     (endpoint,) = route.endpoints
-    trust = Trust(certificate, field="")
+    trust = Trust(certificate, field="", shown={}, fields={})
     ratio = 0.0
     print(f"{concurrency} at once, TLS, medians of {rounds} rounds")
     print("requests   no pool     pool   ratio   connections made")

@@ -1,13 +1,14 @@
 """What did an answer cost, in nano-USD? Integers from price and tokens.
 
-The price of the pool's own settings goes first, else the catalogue's (genai-prices, loaded only when a model needs it).
+The price of the pool's own settings goes first, an endpoint's before its model's, else the catalogue's (genai-prices,
+loaded only when a model needs it).
 A model without either is not free: its answers are marked as not priced.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -70,11 +71,22 @@ def own_rates(price: ModelPrice) -> Rates:
 
 
 def price_models(models: Sequence[Model], now: datetime) -> dict[str, Price | None]:
-    """Price of each model by its name; None where nobody knows one."""
+    """Price of each model by its name; None where nobody knows one.
+
+    Where every endpoint has its own price and the model none, it is the first one's: for comparing models only.
+    """
     prices: dict[str, Price | None] = {}
     for model in models:
-        prices[model.name] = own_rates(model.price) if model.price else catalogue_price(model, now)
+        price = model.price
+        if price is None and all(endpoint.price for endpoint in model.served_by):
+            price = model.served_by[0].price
+        prices[model.name] = own_rates(price) if price else catalogue_price(model, now)
     return prices
+
+
+def price_endpoints(models: Sequence[Model], prices: Mapping[str, Price | None]) -> list[Price | None]:
+    """Price of each endpoint, in the order of all models' endpoints: its own, else its model's of ``prices``."""
+    return [own_rates(at.price) if at.price else prices[model.name] for model in models for at in model.served_by]
 
 
 def catalogue_price(model: Model, now: datetime) -> Price | None:

@@ -50,6 +50,8 @@ def told_headers(told: Told) -> Headers:
         (b"x-agentpool-overhead-ms", b"%.3f" % (told.overhead_s * 1000)),
         (b"cache-status", _cache_status(told)),
     ]
+    if told.endpoint:
+        headers.append((b"x-agentpool-endpoint", told.endpoint.encode()))
     if told.cost_nanousd is not None:
         headers.append((b"x-agentpool-cost-usd", usd_exact(told.cost_nanousd).encode()))
     if told.saved_nanousd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from yarl import URL
 
-from agentpool_api.upstreams import Model
+from agentpool_api.upstreams import Model, ModelEndpoint
 
 PATHS = {"chat": "chat/completions", "embeddings": "embeddings", "responses": "responses"}
 """Path of each operation below an endpoint's base URL."""
@@ -20,7 +21,11 @@ class Endpoint:
     """One place that serves a model."""
 
     number: int
-    """Place among all endpoints of all models: the key of its credential, its circuit and its metrics."""
+    """Place among all endpoints of all models: the key of its credential, its price, its circuit and its metrics."""
+    name: str
+    """What the callers learn of it: told apart within its model; empty where the model has but one place."""
+    account: str
+    """Digest of where, and with which key, it keeps what it made: the same in every agent, whatever the order."""
     model: str
     """Name the callers use."""
     upstream_model: str
@@ -32,6 +37,8 @@ class Endpoint:
     url: URL
     server_name: str | None
     """Name its certificate must show; None: the URL's host."""
+    certificate: str | None
+    """Secret with the certificate it is shown; None: none is."""
     priority: int
     weight: int
     url_field: str
@@ -49,6 +56,11 @@ class Route:
     endpoints: tuple[Endpoint, ...]
     scope: bytes
     """What sets this model's answers apart in the cache: its endpoints, in any order, and their names for it."""
+
+    def kept_at(self, account: str) -> Route:
+        """The route to the endpoint that has what it made under this account; all of it where none is known."""
+        place = next((at for at in self.endpoints if at.account == account), None)
+        return self if place is None else replace(self, endpoints=(place,))
 
 
 def make_routes(models: Sequence[Model], field_prefix: str = "") -> list[Route]:
@@ -76,12 +88,15 @@ def _route(path: str, model: Model, first: int) -> Route:
         made.append(
             Endpoint(
                 number=first + place,
+                name="" if model.endpoints is None else at.name or str(place),
+                account=_account(base, at),
                 model=model.name,
                 upstream_model=name,
                 host=host,
                 label=host if seen[host] == 1 else f"{host}#{seen[host]}",
                 url=url,
                 server_name=at.tls_server_name,
+                certificate=at.client_certificate_secret_name,
                 priority=at.priority,
                 weight=at.weight,
                 url_field=f"{field}.endpoint" if model.endpoints is None else f"{field}.url",
@@ -90,6 +105,12 @@ def _route(path: str, model: Model, first: int) -> Route:
         )
     scope = "\n".join((model.kind, *(part for pair in sorted(bases) for part in pair))).encode()
     return Route(model=model.name, kind=model.kind, endpoints=tuple(made), scope=scope)
+
+
+def _account(base: str, at: ModelEndpoint) -> str:
+    ref = at.api_key_secret_ref
+    key = at.api_key_env if ref is None else f"{ref.name}/{ref.key}"
+    return hashlib.sha256(f"{base}\n{key}".encode()).hexdigest()[:16]
 
 
 def operations_of(route: Route) -> list[Route]:

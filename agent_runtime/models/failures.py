@@ -86,6 +86,8 @@ def failure_of(error: Exception, endpoint: Endpoint) -> Failure:
             return Failure(server_error(502, "upstream_invalid_answer", text), "invalid", retryable=False)
         case _:
             text = f"the endpoint {host} closed the connection before its answer was whole"
+            if endpoint.certificate is not None:  # of TLS 1.3 nothing more is heard of a refused certificate
+                text += f"; it may not take the certificate of clientCertificateSecretName ({endpoint.certificate})"
             return Failure(server_error(502, "upstream_disconnected", text), "disconnected", retryable=True)
 
 

@@ -14,8 +14,8 @@ from agent_runtime.models.exchange import Answer
 from agent_runtime.models.upstream import Call, Upstream
 from agent_runtime.telemetry.instruments import Instruments
 
-Lost = Callable[[Answer | None], None]
-"""Told about a call that lost: its answer when that came whole all the same, None when it was cut off."""
+Lost = Callable[[Call, Answer | None], None]
+"""Told about a call that lost, and its answer when that came whole all the same, None when it was cut off."""
 
 MOST_SAMPLES = 200
 FEWEST_SAMPLES = 20
@@ -67,20 +67,23 @@ class Hedging:
         began_s = loop.time()
         lateness = self._lateness.setdefault((call.route.model, call.streaming), Lateness())
         self._credit = min(self._credit + self._share, MOST_CREDIT)
+        calls = [call]
         tasks = [loop.create_task(self._upstream.call(call))]
         try:
             await asyncio.wait(tasks, timeout=lateness.late_s)
             if not tasks[0].done() and self._credit >= 1:
                 self._credit -= 1
-                tasks.append(loop.create_task(self._upstream.call(call.again())))
+                calls.append(call.again())
+                tasks.append(loop.create_task(self._upstream.call(calls[1])))
             winner = await _first_answer(tasks)
             answer = winner.result()
         except BaseException:
-            await _end(tasks, None)
+            await _end(calls, tasks, None)
             raise
         if len(tasks) > 1:
             self._instruments.upstreams.hedged(call.route.model, "lost" if winner is tasks[0] else "won")
-            await _end([task for task in tasks if task is not winner], on_lost)
+            place = 1 - tasks.index(winner)
+            await _end(calls[place : place + 1], tasks[place : place + 1], on_lost)
         lateness.add(loop.time() - began_s)
         return answer
 
@@ -96,14 +99,14 @@ async def _first_answer(tasks: list[asyncio.Task[Answer]]) -> asyncio.Task[Answe
     return tasks[0]
 
 
-async def _end(tasks: list[asyncio.Task[Answer]], on_lost: Lost | None) -> None:
+async def _end(calls: list[Call], tasks: list[asyncio.Task[Answer]], on_lost: Lost | None) -> None:
     """Cancel what still runs and close what answered. A call that failed by itself cost nothing."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
+    for call, task in zip(calls, tasks, strict=True):
         answer = task.result() if not task.cancelled() and task.exception() is None else None
         if answer is not None:
             answer.close()
         if on_lost is not None and (answer is not None or task.cancelled()):
-            on_lost(answer)
+            on_lost(call, answer)

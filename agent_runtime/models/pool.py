@@ -59,7 +59,7 @@ class Pool:
         self._trust = trust
         self._environ = environ
         self._connector = _Connector(settings)
-        self._ways: dict[tuple[URL, str | None], _Way] = {}
+        self._ways: dict[tuple[URL, str | None, str | None], _Way] = {}
 
     async def post(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Response:
         """Send a request and return once the head of its answer is there. Raises aiohttp's errors.
@@ -76,9 +76,13 @@ class Pool:
         await self._connector.add(self._way(endpoint).request)
 
     def _way(self, endpoint: Endpoint) -> _Way:
-        """How an endpoint is reached, made anew when the authorities change."""
-        known = self._ways.get((endpoint.url, endpoint.server_name))
-        if known is not None and known.request.ssl is self._trust.context:
+        """How an endpoint is reached, made anew when the authorities or its certificate change."""
+        name, context = (
+            (endpoint.url, endpoint.server_name, endpoint.certificate),
+            self._trust.context(endpoint.certificate),
+        )
+        known = self._ways.get(name)
+        if known is not None and known.request.ssl is context:
             return known
         settings = self._settings
         proxy = proxy_for(endpoint.url, settings.proxy, settings.no_proxy, self._environ)
@@ -86,11 +90,11 @@ class Pool:
             "POST",
             endpoint.url,
             loop=asyncio.get_running_loop(),
-            ssl=self._trust.context,
+            ssl=context,
             proxy=proxy,
             server_hostname=endpoint.server_name,
         )
-        way = self._ways[(endpoint.url, endpoint.server_name)] = _Way(request, request_head(endpoint.url, proxy))
+        way = self._ways[name] = _Way(request, request_head(endpoint.url, proxy))
         return way
 
     def use(self) -> dict[str, PoolUse]:

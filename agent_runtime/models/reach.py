@@ -19,7 +19,7 @@ LOOK_EVERY_S = 2.0
 WARM_FOR_S = 600.0
 """Without a call for so long nothing is kept warm: an endpoint should not see connections nobody uses."""
 
-Place = tuple[str, str | None]
+Place = tuple[str, str | None, str | None]
 
 
 class Reach:
@@ -100,4 +100,4 @@ class Reach:
 
 def _place(endpoint: Endpoint) -> Place:
     """Endpoints at the same place share their connections."""
-    return endpoint.host, endpoint.server_name
+    return endpoint.host, endpoint.server_name, endpoint.certificate

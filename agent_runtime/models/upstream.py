@@ -33,7 +33,7 @@ Body = Callable[[str], bytes]
 class Call:
     """One request on its way to a model."""
 
-    __slots__ = ("body", "deadline_s", "headers", "repeats", "route", "streaming", "tries")
+    __slots__ = ("body", "deadline_s", "endpoint", "headers", "repeats", "route", "streaming", "tries")
 
     def __init__(
         self, route: Route, body: Body, headers: Mapping[str, str], *, streaming: bool, deadline_s: float
@@ -43,6 +43,8 @@ class Call:
         self.headers = headers
         self.streaming = streaming
         self.deadline_s = deadline_s
+        self.endpoint: Endpoint | None = None
+        """Which one is asked, or was asked last; None before the first try."""
         self.tries = [0] * len(route.endpoints)
         self.repeats = 0
         """Tries at endpoints that were tried before."""
@@ -112,6 +114,7 @@ class Upstream:
         exchange = Exchange(
             self._pool, endpoint, deadline_s=call.deadline_s, first_token_s=first_s, token_s=self._token_s
         )
+        call.endpoint = endpoint
         body = call.body(endpoint.upstream_model)
         circuit.begin()
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from agent_runtime.budget.pricing import Price
 from agent_runtime.budget.settlement import Charge, Settlement
 from agent_runtime.cache.entry import Entry
+from agent_runtime.models.endpoints import Endpoint
 from agent_runtime.requests import Request
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage
@@ -18,6 +19,7 @@ class Accounts:
     def __init__(
         self,
         prices: Mapping[str, Price | None],
+        endpoint_prices: Sequence[Price | None],
         settlement: Settlement | None,
         instruments: Instruments,
         *,
@@ -26,6 +28,7 @@ class Accounts:
         unix_time: Callable[[], float],
     ) -> None:
         self._prices = prices
+        self._endpoint_prices = endpoint_prices
         self._settlement = settlement
         self._instruments = instruments
         self._pool = pool
@@ -37,12 +40,20 @@ class Accounts:
         price = self._prices[model]
         return price.cost_nanousd(usage) if price is not None else None
 
-    def book_call(self, request: Request, usage: Usage, *, discount_percent: int = 0) -> int | None:
-        """Book an answer the endpoint made; its cost, or None when nobody knows the model's price.
+    def cost_at(self, endpoint: Endpoint, usage: Usage) -> int | None:
+        """Cost of an answer by an endpoint; None when nobody knows its price."""
+        price = self._endpoint_prices[endpoint.number]
+        return price.cost_nanousd(usage) if price is not None else None
 
+    def book_call(
+        self, request: Request, usage: Usage, endpoint: Endpoint | None, *, discount_percent: int = 0
+    ) -> int | None:
+        """Book an answer the endpoint made; its cost, or None when nobody knows the price.
+
+        ``endpoint`` is None where it is not known which one it was: then the model's price counts.
         ``discount_percent`` is taken off the price, rounded in the endpoint's favour.
         """
-        full = self.cost_of(request.model, usage)
+        full = self.cost_of(request.model, usage) if endpoint is None else self.cost_at(endpoint, usage)
         cost = None if full is None else full - full * discount_percent // 100
         if full is not None and cost is not None and cost < full:
             self._instruments.batch_saved(request.model, full - cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from agent_runtime.models.answers import NotJson, read_answer
 from agent_runtime.models.endpoints import Route, rewrite
 from agent_runtime.models.exchange import Answer
 from agent_runtime.models.hedging import Hedging
-from agent_runtime.models.upstream import Upstream
+from agent_runtime.models.upstream import Call, Upstream
 from agent_runtime.pipeline.accounting import Accounts
 from agent_runtime.pipeline.shortening import Shortened
 from agent_runtime.requests import Request
@@ -32,22 +33,30 @@ class Asking:
     async def ask(
         self, request: Request, route: Route, shortened: Shortened | None, headers: Mapping[str, str]
     ) -> Answer:
-        """The model's answer: whole, or with the first frame of a stream. Raises ApiError."""
+        """The model's answer: whole, or with the first frame of a stream. Raises ApiError.
+
+        Cancelled on its way, the call is booked for what was sent.
+        """
         call = self._upstream.new_call(
             route, lambda name: body_for(request, shortened, name), headers, streaming=request.stream
         )
-        if self._hedging is None:
-            return await self._upstream.call(call)
-        return await self._hedging.call(call, lambda answer: self._book_lost(request, answer))
+        try:
+            if self._hedging is None:
+                return await self._upstream.call(call)
+            return await self._hedging.call(call, lambda lost, answer: self._book_lost(request, lost, answer))
+        except asyncio.CancelledError:
+            if call.endpoint is not None:
+                self._accounts.book_call(request, estimate(request.fields, 0), call.endpoint)
+            raise
 
-    def _book_lost(self, request: Request, answer: Answer | None) -> None:
+    def _book_lost(self, request: Request, call: Call, answer: Answer | None) -> None:
         """Account for a call that another one was faster than: by its own count, or by what it was sent at least."""
         usage = None
         if answer is not None and not answer.streamed:
             with contextlib.suppress(NotJson):
                 usage, _ = read_answer(answer.first, request.operation)
         lost = replace(request, request_id=f"{request.request_id}-hedge", instead_of=None)
-        cost_nanousd = self._accounts.book_call(lost, usage or estimate(request.fields, 0))
+        cost_nanousd = self._accounts.book_call(lost, usage or estimate(request.fields, 0), call.endpoint)
         self._instruments.upstreams.hedge_cost(request.model, cost_nanousd or 0)
 
 

@@ -69,19 +69,17 @@ class Calls:
         work.waited_s += await self._slots.acquire()
         work.began_s = self._clock()
         streaming = False
-        sent = False
         try:
             if self._shortening is not None and work.shortened is None and request.operation == CHAT:
                 work.shortened = await self._shortening.shorten(request.model, request.fields)
-            sent = True
             called_s = self._clock()
             answer = await self._asking.ask(request, work.route, work.shortened, _headers(work))
             work.upstream_s = self._clock() - called_s
             if request.trace is not None:
-                request.trace.served_by(answer.endpoint.url.host, answer.endpoint.url.port)
+                request.trace.served_by(answer.endpoint.url.host, answer.endpoint.url.port, answer.endpoint.name)
             self._instruments.cache_result(cache)
             self._instruments.queue_wait.observe(work.waited_s)
-            told = Told(model=request.model, cache=cache)
+            told = self._told(work, answer, cache)
             if work.shortened is not None:
                 told.compression = work.shortened.told
             if request.stream and answer.streamed:
@@ -89,10 +87,6 @@ class Calls:
                 told.overhead_s = self._overhead_s(work)
                 return Reply(told, frames=self._relay(work, answer))
             return self._whole(work, answer, told)
-        except asyncio.CancelledError:
-            if sent:
-                self._accounts.book_call(request, estimate(request.fields, 0))
-            raise
         finally:
             if not streaming:
                 self._slots.release(self._clock() - work.began_s)
@@ -107,7 +101,7 @@ class Calls:
             answer = await batching.answer(request.model, waiting)
         except asyncio.CancelledError:
             if waiting.sent:
-                self._accounts.book_call(request, estimate(request.fields, 0))
+                self._accounts.book_call(request, estimate(request.fields, 0), None)
             raise
         finally:
             work.waited_s = self._clock() - began_s
@@ -115,10 +109,18 @@ class Calls:
             return None
         work.discount_percent = answer.discount_percent
         self._instruments.cache_result(cache)
-        told = Told(model=request.model, cache=cache, batch=f"size={answer.size}")
+        told = self._told(work, answer, cache)
+        told.batch = f"size={answer.size}"
         if work.shortened is not None:
             told.compression = work.shortened.told
         return self._whole(work, answer, told)
+
+    @staticmethod
+    def _told(work: Work, answer: Answer | BatchedAnswer, cache: str) -> Told:
+        work.endpoint = answer.endpoint
+        return Told(
+            model=work.request.model, cache=cache, endpoint=answer.endpoint.name, account=answer.endpoint.account
+        )
 
     def _purged(self, work: Work) -> bool:
         """Was the cache purged while this answer was made? Then it may be what the purge was about."""
@@ -206,7 +208,9 @@ class Calls:
     ) -> Entry:
         """Account for an answer and store it when it may be served again."""
         told.usage = usage
-        told.cost_nanousd = self._accounts.book_call(work.request, usage, discount_percent=work.discount_percent)
+        told.cost_nanousd = self._accounts.book_call(
+            work.request, usage, work.endpoint, discount_percent=work.discount_percent
+        )
         now_s, kind = self._unix_time(), kind_of(work.request.operation, work.request.fields)
         if work.request.trace is not None:
             work.request.trace.end_call(

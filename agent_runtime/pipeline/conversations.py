@@ -1,7 +1,8 @@
 """Who may go on from a response that the endpoint keeps?
 
 All callers of a pool share its account at the endpoint, which would let each of them continue, by its id, what another
-one began. So each response is noted with the key it was made for, and only that key may name it.
+one began. So each response is noted with the key it was made for: only that key may name it. And it is noted with the
+endpoint that has it, since no other one could go on from it.
 """
 
 from __future__ import annotations
@@ -44,62 +45,61 @@ class Conversations:
         self._link = link
         self._namespace = namespace
         self._pool = pool
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, str] = OrderedDict()
         self._writing: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: Request, caller: Caller) -> Reply:
         """Answer a request. Raises ApiError, 404 when it goes on from a response that is not the caller's."""
         before = request.fields.get("previous_response_id")
-        if before is not None and not await self._is_owned(request.tenant, before):
-            raise ApiError(
-                404,
-                "previous_response_not_found",
-                "no response with that id was made for this key: send the messages so far instead",
-                param="previous_response_id",
-            )
+        if before is not None:
+            request = replace(request, account=await self._account_of(request.tenant, before))
         reply = await self._answer(request, caller)
         if request.fields.get("store") is False:
             return reply
+        account = reply.told.account
         if reply.body is not None:
-            await self._note(request.tenant, reply.body)
+            await self._note(request.tenant, account, reply.body)
+        if reply.frames is None:
             return reply
-        return replace(reply, frames=self._noted(request.tenant, reply.frames)) if reply.frames is not None else reply
+        return replace(reply, frames=self._noted(request.tenant, account, reply.frames))
 
-    async def _noted(self, tenant: str, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _noted(self, tenant: str, account: str, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The frames; the response is noted before the caller learns its id."""
         noted = False
         async with aclosing(frames):  # type: ignore[type-var]
             async for part in frames:
-                noted = noted or await self._note(tenant, part)
+                noted = noted or await self._note(tenant, account, part)
                 yield part
 
-    async def _note(self, tenant: str, answer: bytes) -> bool:
+    async def _note(self, tenant: str, account: str, answer: bytes) -> bool:
         found = response_id(answer)
         if found is None:
             return False
         digest = _digest(tenant, found)
-        self._known[digest] = None
+        self._known[digest] = account
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         if self._link is not None:
-            writing = asyncio.create_task(self._write(self._link, digest))
+            writing = asyncio.create_task(self._write(self._link, digest, account))
             self._writing.add(writing)
             writing.add_done_callback(self._writing.discard)
             await asyncio.wait({writing}, timeout=REQUEST_PATIENCE_S)
         return True
 
-    async def _write(self, link: RedisLink, digest: str) -> None:
+    async def _write(self, link: RedisLink, digest: str, account: str) -> None:
         try:
-            await link.store_many([(self._key(digest), b"1", KEPT_S * 1000)])
+            await link.store_many([(self._key(digest), account.encode(), KEPT_S * 1000)])
         except RedisUnavailable:
             return  # this agent still knows it
 
-    async def _is_owned(self, tenant: str, response: str) -> bool:
+    async def _account_of(self, tenant: str, response: str) -> str:
+        """Where a response is kept that was made for this tenant. Raises ApiError."""
         digest = _digest(tenant, response)
-        if digest in self._known:
-            return True
+        found = self._known.get(digest)
         try:
-            return self._link is not None and await self._link.get(self._key(digest)) is not None
+            if found is None and self._link is not None:
+                kept = await self._link.get(self._key(digest))
+                found = None if kept is None else kept.decode(errors="replace")
         except RedisUnavailable:
             raise ApiError(
                 503,
@@ -108,6 +108,14 @@ class Conversations:
                 kind="server_error",
                 retry_after_s=1.0,
             ) from None
+        if found is None:
+            raise ApiError(
+                404,
+                "previous_response_not_found",
+                "no response with that id was made for this key: send the messages so far instead",
+                param="previous_response_id",
+            )
+        return found
 
     def _key(self, digest: str) -> str:
         return keys.owned_response(self._namespace, self._pool, digest)

@@ -173,7 +173,7 @@ class Pipeline:
                 f"this pool has no {request.operation} model of that name; ask for one of: {known or '(none)'}",
                 param="model",
             )
-        return route
+        return route if not request.account else route.kept_at(request.account)
 
     def _key_of(self, request: Request, route: Route) -> str | None:
         """Key of the request in the cache; None when its answer must not be shared."""

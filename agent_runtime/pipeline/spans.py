@@ -120,10 +120,12 @@ class RequestTrace:
             self._call.set_attributes(_asked(self._fields))
         return headers
 
-    def served_by(self, host: str | None, port: int | None) -> None:
+    def served_by(self, host: str | None, port: int | None, name: str) -> None:
         if self._call is not None and self._call.is_recording() and host is not None:
             self._call.set_attributes({"gen_ai.provider.name": _provider(host), "server.address": host})
             self._call.set_attribute("server.port", port or 0)
+            if name:
+                self._call.set_attribute("agentpool.endpoint", name)
 
     def end_call(
         self, usage: Usage, cost_nanousd: int | None, answer: bytes, *, streamed: bool, first_chunk_s: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_runtime.cache.flights import Flight
-from agent_runtime.models.endpoints import Route
+from agent_runtime.models.endpoints import Endpoint, Route
 from agent_runtime.pipeline.paraphrases import Asked
 from agent_runtime.pipeline.shortening import Shortened
 from agent_runtime.requests import Request
@@ -16,6 +16,7 @@ class Work:
         "asked",
         "began_s",
         "discount_percent",
+        "endpoint",
         "flight",
         "key",
         "leased",
@@ -36,5 +37,7 @@ class Work:
         self.shortened: Shortened | None = None
         self.waited_s = 0.0
         self.discount_percent = 0
+        self.endpoint: Endpoint | None = None
+        """Which one answered; None before."""
         self.upstream_s = 0.0
         self.began_s = 0.0

@@ -14,8 +14,8 @@ class Trace(Protocol):
     def begin_call(self, model: str) -> Mapping[str, str]:
         """A model is called, by the endpoint's name of it; gives the headers that carry the trace on."""
 
-    def served_by(self, host: str | None, port: int | None) -> None:
-        """Which of the model's endpoints answers."""
+    def served_by(self, host: str | None, port: int | None, name: str) -> None:
+        """Which of the model's endpoints answers; ``name`` is empty where it has but one."""
 
     def end_call(
         self, usage: Usage, cost_nanousd: int | None, answer: bytes, *, streamed: bool, first_chunk_s: float

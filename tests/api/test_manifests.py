@@ -15,6 +15,10 @@ def model(**changes: Any) -> Object:
     return {"runtime": {"models": [MODEL | changes]}, "agent": {}}
 
 
+def endpoints(*places: Object) -> Object:
+    return {"runtime": {"models": [{"name": "m", "endpoints": list(places)}]}, "agent": {}}
+
+
 def agent(**changes: Any) -> Object:
     return {"agent": {"image": "mine:1"} | changes}
 
@@ -38,6 +42,12 @@ GOOD_POOLS: dict[str, Object] = {
                     "endpoints": [
                         {"url": "https://a.example/v1", "weight": 3, "apiKeySecretRef": {"name": "a"}},
                         {"url": "http://b.models:8000/v1", "priority": 1, "tlsServerName": "b.example"},
+                        {
+                            "name": "c-2",
+                            "url": "https://c.example/v1",
+                            "clientCertificateSecretName": "shown",
+                            "price": {"inputPerMillion": "1"},
+                        },
                     ],
                 }
             ],
@@ -194,6 +204,18 @@ BAD_POOLS: dict[str, tuple[Object, str]] = {
     "the key twice": (
         model(apiKeyEnv="A", apiKeySecretRef={"name": "keys"}),
         "set apiKeySecretRef or apiKeyEnv, not both",
+    ),
+    "a client certificate without TLS": (
+        endpoints({"url": "http://a.example/v1", "clientCertificateSecretName": "shown"}),
+        "leave clientCertificateSecretName out",
+    ),
+    "two endpoints of one name": (
+        endpoints({"name": "a", "url": "http://a/v1"}, {"url": "http://b/v1"}, {"name": "a", "url": "http://c/v1"}),
+        "give each its own",
+    ),
+    "an endpoint named by a number": (
+        endpoints({"name": "1", "url": "http://a/v1"}),
+        "spec.runtime.models[0].endpoints[0].name",
     ),
     "an unknown kind of model": (model(kind="images"), '"chat", "embeddings"'),
     "a price without its input": (model(price={"outputPerMillion": "1"}), "inputPerMillion: Required"),

@@ -109,6 +109,11 @@ def own_time(*, beyond: str, within: str) -> dict[str, str]:
     return series
 
 
+def circuit(opened: str) -> dict[str, str]:
+    """In which minutes a scrape found an endpoint's circuit open."""
+    return {f'agentpool_runtime_upstream_circuit{{{POOL}, model="m", endpoint="h:443", state="open"}}': opened}
+
+
 def work(*, answers: int, cpu_s: int) -> dict[str, str]:
     """Answers and processor seconds of each minute."""
     return {
@@ -230,6 +235,9 @@ def work(*, answers: int, cpu_s: int) -> dict[str, str]:
             True,
             id="above nine tenths of the limit",
         ),
+        pytest.param("AgentpoolEndpointDown", circuit("1 1 0 " * 14), 20, True, id="an endpoint fails every probe"),
+        pytest.param("AgentpoolEndpointDown", circuit("1x3 0x37"), 20, False, id="an endpoint came back"),
+        pytest.param("AgentpoolEndpointDown", circuit("0x40"), 20, False, id="a circuit that waits for a call"),
         pytest.param("AgentpoolRuntimeCostly", work(answers=6000, cpu_s=20), 30, True, id="300 answers a core"),
         pytest.param("AgentpoolRuntimeCostly", work(answers=6000, cpu_s=3), 30, False, id="2,000 answers a core"),
         pytest.param("AgentpoolRuntimeCostly", work(answers=60, cpu_s=1), 30, False, id="hardly any work"),

@@ -187,6 +187,7 @@ def mounted_secrets(values: PoolValues) -> list[str]:
     """Secrets the runtime reads as files, each once."""
     endpoints = [endpoint for model in values.spec.runtime.models for endpoint in model.served_by]
     names = [at.api_key_secret_ref.name for at in endpoints if at.api_key_secret_ref is not None]
+    names += [at.client_certificate_secret_name for at in endpoints if at.client_certificate_secret_name is not None]
     if values.spec.runtime.auth.enabled:
         names.append(values.auth_secret_name)
     return list(dict.fromkeys(names))

@@ -150,14 +150,15 @@ async def test_a_failed_call_is_an_error_in_both_spans(start: Start, upstream: U
 
 async def test_the_endpoint_that_answered_is_named(start: Start, upstream: Upstream, collector: Collector) -> None:
     dead = f"http://127.0.0.1:{free_port()}/v1"
-    places = [{"url": dead, "priority": 0}, {"url": upstream.url, "priority": 1}]
+    places = [{"url": dead, "priority": 0}, {"name": "own", "url": upstream.url, "priority": 1}]
     settings = {"models": [{"name": "chat", "endpoints": places}], "connections": {"retries": 1}}
     runtime = await start(settings | {"telemetry": {"tracing": {"endpoint": collector.url, "samplePercent": 100}}})
     async with runtime.chat() as response:
         assert response.status == 200
     await runtime.app.drain()
     (call,) = collector.of_kind(Span.SPAN_KIND_CLIENT)
-    assert f":{values(call.attributes)['server.port']}/" in upstream.url
+    told = values(call.attributes)
+    assert f":{told['server.port']}/" in upstream.url and told["agentpool.endpoint"] == "own"
 
 
 @pytest.mark.parametrize(("percent", "parent", "spans"), [(0, None, 0), (100, UNSAMPLED, 0), (0, PARENT, 2)])

@@ -29,6 +29,20 @@ class Authority:
         context.load_cert_chain(self._folder / "server.crt", self._folder / "server.key")
         return context
 
+    def demanding(self, *names: str) -> ssl.SSLContext:
+        """The same for a server that lets nobody in without a certificate of this authority."""
+        context = self.serving(*names)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self._folder / "ca.crt")
+        return context
+
+    def issue_to(self, folder: Path, name: str) -> None:
+        """Put a client's certificate and key where a mounted Secret has them."""
+        issue(self._folder, name, f"/CN={name}")
+        folder.mkdir(exist_ok=True)
+        for part in ("crt", "key"):
+            (folder / f"tls.{part}").write_bytes((self._folder / f"{name}.{part}").read_bytes())
+
 
 class TlsUpstream(Upstream):
     """A scripted endpoint that speaks TLS."""

@@ -125,6 +125,13 @@ def test_the_secrets_of_several_endpoints_are_mounted():
     assert {"one", "two"} <= {v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v}
 
 
+def test_the_certificates_endpoints_are_shown_are_mounted():
+    endpoints = [{"url": "https://a/v1", "clientCertificateSecretName": "shown"}]
+    spec = pod_spec(runtime={"models": [{"name": "m", "endpoints": endpoints}]})
+    assert "shown" in {v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v}
+    assert "/var/run/agentpool/secrets/shown" in {m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+
+
 @pytest.mark.parametrize(
     ("named", "source"),
     [
