@@ -20,6 +20,7 @@ class ScalingPolicyName(StrEnum):
 
     FORECAST = "Forecast"
     THRESHOLD = "Threshold"
+    EXTERNAL = "External"
 
 
 class SelectPolicy(StrEnum):
@@ -162,7 +163,8 @@ class Scaling(ApiModel):
     policy: ScalingPolicyName = ScalingPolicyName.FORECAST
     """`Forecast`: as many agents as the arrivals expected one start-up ahead need for `targetWait`, helped by a
     forecast of the next 24 hours while that has proven itself. `Threshold`: a fixed step when utilisation leaves a
-    band, nothing else."""
+    band, nothing else. `External`: a person or a HorizontalPodAutoscaler sets `replicas` through the scale
+    subresource; where nobody has, the operator writes the size the pool has, for them to read."""
     target_wait: Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)] = "2s"
     """A request may wait so long for a slot. Forecast policy only."""
     target_utilization_percent: Annotated[int, Field(ge=1, le=100)] = 95

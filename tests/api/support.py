@@ -80,6 +80,8 @@ class AuditedControlPlane(ControlPlane):
             policy = self.state / "audit.yaml"
             policy.write_text(yaml.safe_dump(AUDIT_POLICY))
             argv += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}", "--audit-log-mode=blocking"]
+        if component == "kube-controller-manager":
+            argv.append("--horizontal-pod-autoscaler-sync-period=2s")
         processes.spawn(self.state, component, argv)
 
 

@@ -137,6 +137,36 @@ def test_the_scale_subresource_is_respected_and_handed_back(operator: Operator, 
     until(lambda: pool.condition("ScalingActive") != ("False", "ReplicasSet"), "the policy's return")
 
 
+@pytest.mark.timeout(150)
+def test_an_autoscaler_reads_the_size_an_external_pool_has_and_sets_another(
+    operator: Operator, pool: Pool, cluster: Cluster, namespace: str, user: str
+):
+    pool.apply(minAgents=0, warmAgents=4, scaling={"policy": "External"})
+    pool.wait_replicas(2, 2)
+    until(lambda: pool.body["spec"].get("replicas"), "the size it has")
+    assert cluster.get(f"{pool.path}/scale")["spec"]["replicas"] == 4
+    pool.wait_condition("ScalingActive", "False", "ReplicasSet")
+    target = {"apiVersion": "agentpool.dev/v1alpha1", "kind": "AgentPool", "name": pool.name}
+    hpas = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+    hpa = {"metadata": {"name": "hpa"}, "spec": {"scaleTargetRef": target, "minReplicas": 6, "maxReplicas": 9}}
+    assert cluster.create(hpas, hpa)[0] == 201
+    # The autoscaler learns of new kinds of resources every 30 s.
+    pool.wait_replicas(2, 4, 90)
+    cluster.delete(f"{hpas}/hpa")
+    cluster.patch(pool.path, {"spec": {"replicas": None}})
+    until(lambda: pool.body["spec"].get("replicas") == 6, "the size it has, again")
+    assert pool.replicas() == (2, 4)
+    assert len([write for write in cluster.writes(user) if "agentpools/scale" in write]) == 2
+
+
+def test_without_a_number_the_scale_of_a_pool_with_a_policy_cannot_be_read_by_an_autoscaler(
+    operator: Operator, pool: Pool, cluster: Cluster
+):
+    pool.apply().wait_ready()
+    status, answer = cluster.plane.api.call("GET", f"{pool.path}/scale")
+    assert (status, "replicas" in answer["message"]) == (500, True)
+
+
 def test_a_stranger_of_the_same_name_is_left_alone(operator: Operator, pool: Pool, cluster: Cluster, namespace: str):
     core = CORE.format(namespace)
     service = {"metadata": {"name": pool.name}, "spec": {"ports": [{"port": 1234}]}}

@@ -70,6 +70,8 @@ def exercise(operator: Operator, cluster: Cluster, namespace: str, agents: Agent
     cluster.patch(pool.path, {"spec": {"replicas": 3}})
     pool.wait_replicas(1, 2)
     assert cluster.get(f"{DEPLOYMENTS.format(namespace)}/{pool.name}-spot")
+    other = Pool(cluster, namespace, "external").apply(scaling={"policy": "External"})
+    until(lambda: other.body["spec"].get("replicas") == 3, "the size it has")
 
 
 def test_in_named_namespaces_every_right_is_used_and_none_is_missing(

@@ -2,6 +2,8 @@
 {{- define "agentpool.rules" -}}
 - {apiGroups: [agentpool.dev], resources: [agentpools, costbudgets], verbs: [list, watch]}
 - {apiGroups: [agentpool.dev], resources: [agentpools/status, costbudgets/status], verbs: [patch]}
+# Where a pool's policy is External, the size the pool has, for an autoscaler to begin from.
+- {apiGroups: [agentpool.dev], resources: [agentpools/scale], verbs: [patch]}
 - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch]}
 - {apiGroups: [""], resources: [services, configmaps, serviceaccounts], verbs: [get, list, watch, create, patch]}
 - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch]}

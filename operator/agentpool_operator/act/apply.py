@@ -16,7 +16,7 @@ import structlog
 from agentpool_api.labels import APPLIED_HASH_ANNOTATION
 from agentpool_operator.act.api import Api
 from agentpool_operator.errors import ManifestRefusedError
-from agentpool_operator.kinds import DEPLOYMENT, MANAGED, SECRET
+from agentpool_operator.kinds import AGENT_POOL, DEPLOYMENT, MANAGED, SECRET
 from agentpool_operator.manifests.config import make_key_secret, make_redis_secret
 from agentpool_operator.manifests.drift import holds, stamped
 from agentpool_operator.manifests.values import Manifest, PoolValues, digest
@@ -101,6 +101,14 @@ async def apply_replicas(api: Api, deployment: dict[str, Any], replicas: int) ->
     metadata = deployment["metadata"]
     if deployment["spec"].get("replicas") != replicas:
         await api.patch(DEPLOYMENT, metadata["namespace"], metadata["name"], {"spec": {"replicas": replicas}})
+
+
+async def publish_size(api: Api, pool: dict[str, Any], agents: int) -> None:
+    """Write the size into the pool's scale, where an autoscaler reads it first; refused when the pool has changed
+    since, for somebody may have set a number."""
+    metadata = pool["metadata"]
+    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"replicas": agents}}
+    await api.patch(AGENT_POOL.Scale, metadata["namespace"], metadata["name"], patch)
 
 
 def needs_write(stamp: Manifest, live: Live, state: AppliedState) -> bool:

@@ -27,7 +27,7 @@ def explain(decision: Decision, policy: ScalingPolicy, budget: str = "the budget
         Reason.WOKEN: "the first work woke the pool",
         Reason.SCHEDULE: "a schedule's bounds hold",
         Reason.BOUNDS: f"minAgents {policy.min_agents}, maxAgents {policy.max_agents}",
-        Reason.EXTERNAL: f"{policy.replicas} set through the scale subresource",
+        Reason.EXTERNAL: f"{size if policy.replicas is None else policy.replicas} set through the scale subresource",
         Reason.PAUSED: "spec.pause holds this direction",
         Reason.METRICS_MISSING: "the load is not known, so the size stays",
         Reason.COST_TARGET: "cost.targetPerHour pays for no more",

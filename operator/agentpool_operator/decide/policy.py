@@ -25,6 +25,8 @@ class PolicyKind(StrEnum):
 
     FORECAST = "Forecast"
     THRESHOLD = "Threshold"
+    EXTERNAL = "External"
+    """Nothing: the size stays until a number is set from outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,6 +113,8 @@ def _progressing(facts: PoolFacts, desired: int) -> Verdict:
 def _scaling_active(facts: PoolFacts, policy: ScalingPolicy) -> Verdict:
     if facts.preview:
         return False, "Preview", "decisions are published and not carried out: set spec.mode to Enforce"
+    if policy.policy is PolicyKind.EXTERNAL:
+        return False, "ReplicasSet", "spec.scaling.policy is External: the size is what the scale subresource is told"
     if policy.replicas is not None:
         return False, "ReplicasSet", "spec.replicas holds the size: remove it to hand scaling back to the policy"
     if policy.pause is Pause.BOTH:
@@ -157,8 +159,8 @@ def _metrics_available(facts: PoolFacts) -> Verdict:
 
 
 def _forecast_ready(forecast: Forecast | None, policy: ScalingPolicy) -> Verdict:
-    if policy.policy is PolicyKind.THRESHOLD:
-        return False, "NotUsed", "the Threshold policy reads no forecast"
+    if policy.policy is not PolicyKind.FORECAST:
+        return False, "NotUsed", f"the {policy.policy} policy reads no forecast"
     if forecast is None:
         return False, "HistoryTooShort", "two and a half days of arrivals are needed: the size follows the load alone"
     if forecast.ready:

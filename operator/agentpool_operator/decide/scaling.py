@@ -76,7 +76,7 @@ def decide(
     bounds = scheduled_bounds(policy.min_agents, policy.max_agents, policy.schedules, now_s=now_s)
     is_new = state.desired is None and present == 0
     wish, state, inputs = _wish(policy, load, state, bounds, present, now_s)
-    if load.partial and wish.agents < present and policy.replicas is None:
+    if load.partial and wish.agents < present and wish.reasons[0] is not Reason.EXTERNAL:
         wish = wish.to(present, Reason.METRICS_MISSING)
     size = _bounded(wish, policy, bounds, spot_limit)
     if not is_new:  # a pool that starts is no change of size
@@ -103,6 +103,9 @@ def _wish(
     """What the load asks for, the state with the wish remembered, and the figures it came from."""
     if policy.replicas is not None:
         return _Size(policy.replicas, (Reason.EXTERNAL,)), _set_from_outside(state, policy.replicas, now_s), {}
+    if policy.policy is PolicyKind.EXTERNAL:
+        agents = policy.warm_agents if state.desired is None and not present else present
+        return _Size(agents, (Reason.EXTERNAL,)), _set_from_outside(state, agents, now_s), {}
     if policy.policy is PolicyKind.THRESHOLD:
         size, inputs = _threshold_wish(policy, load, state, bounds, present, now_s)
         size = _warm_or_idle(_woken(size, load, present), policy, load, state, now_s)

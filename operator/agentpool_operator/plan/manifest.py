@@ -103,6 +103,10 @@ def contradictions(spec: AgentPoolSpec) -> list[str]:
             "scaling.threshold.scaleDownPercent must be below scaleUpPercent: lower the one or raise the other",
         ),
         (duration_s(spec.scaling.target_wait) <= 0, "scaling.targetWait is no time: set at least 100ms"),
+        (
+            spec.scaling.policy == "External",
+            "scaling.policy External leaves the size to others: name Forecast or Threshold, and the plan shows theirs",
+        ),
         (spec.replicas is not None, "replicas fixes the size: remove it, and the plan shows what scaling would do"),
     )
     return [message for broken, message in rules if broken] + [

@@ -18,6 +18,7 @@ from agentpool_operator.act.apply import (
     apply_replicas,
     apply_secrets,
     forget_missing,
+    publish_size,
     unwritten,
 )
 from agentpool_operator.act.events import pool_occurrences, post_events
@@ -25,6 +26,7 @@ from agentpool_operator.act.status import patch_status
 from agentpool_operator.act.victims import costs_to_stamp, stamp_victims
 from agentpool_operator.decide.budget import PoolCeiling
 from agentpool_operator.decide.facts import Trouble
+from agentpool_operator.decide.policy import PolicyKind
 from agentpool_operator.decide.pool_conditions import decide_pool_conditions
 from agentpool_operator.decide.pool_status import decide_pool_status
 from agentpool_operator.decide.scaling import Decision
@@ -75,6 +77,18 @@ async def reconcile_pool(context: Context, key: PoolKey) -> None:
     if state.spec.mode is Mode.ENFORCE:
         refused = await _act(context, key, state, decision.split)
     await _report(context, key, state, Outcome(decision, ceiling, refused))
+    is_unset = state.policy.policy is PolicyKind.EXTERNAL and state.policy.replicas is None
+    if is_unset and state.spec.mode is Mode.ENFORCE and state.published != state.generation:
+        await _publish_size(context, key, state, decision)
+
+
+async def _publish_size(context: Context, key: PoolKey, state: PoolState, decision: Decision) -> None:
+    """Have whoever sets the size from outside find the present one. What a budget takes for a while is no size to
+    begin from: at zero an autoscaler stands still."""
+    body = context.store.get("AgentPool", *key)
+    if body is not None and body["metadata"]["uid"] == state.uid:
+        await publish_size(context.api, body, max(decision.desired, state.policy.min_agents))
+        state.published = state.generation
 
 
 def _status_of(body: dict[str, Any]) -> AgentPoolStatus:

@@ -94,6 +94,8 @@ class PoolState:
     """Redis was asked what it remembers of the pool."""
     saved: Saved = field(default_factory=Saved)
     told: Told = field(default_factory=Told)
+    published: int | None = None
+    """Generation for which the size was written into the pool's scale; the watch shows the next one in a moment."""
 
     def facts(self, scaling: ScalingState) -> Facts:
         """What is to be kept, but for the arrivals."""

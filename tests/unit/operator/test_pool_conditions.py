@@ -103,6 +103,7 @@ def test_progressing(seen, asked, expected):
     [
         (POLICY, facts(), ("True", "PolicyActive")),
         (ScalingPolicy(max_agents=9, replicas=4), facts(), ("False", "ReplicasSet")),
+        (ScalingPolicy(policy=PolicyKind.EXTERNAL), facts(), ("False", "ReplicasSet")),
         (ScalingPolicy(pause=Pause.BOTH), facts(), ("False", "Paused")),
         (ScalingPolicy(pause=Pause.OUT), facts(), ("True", "PartlyPaused")),
         (POLICY, facts(metrics_available=False), ("False", "MetricsMissing")),

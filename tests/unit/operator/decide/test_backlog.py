@@ -40,7 +40,7 @@ def test_slots_for_a_backlog(backlog, service_s, slots):
     assert backlog_slots(backlog, service_s=service_s, startup_s=10.0, unknown_slots=8) == pytest.approx(slots)
 
 
-@pytest.mark.parametrize("kind", PolicyKind)
+@pytest.mark.parametrize("kind", [PolicyKind.FORECAST, PolicyKind.THRESHOLD])
 @pytest.mark.parametrize("work", [{"backlog": 1}, {"in_flight": 1, "pending": 1, "backlog": 0}], ids=["unread", "held"])
 @pytest.mark.parametrize("arrivals", [None, [0.0] * 60], ids=["no rate yet", "quiet minute"])
 def test_one_task_wakes_a_pool_at_zero(kind, work, arrivals):

@@ -334,6 +334,16 @@ def test_a_pool_handed_back_to_its_policy_keeps_the_size_it_was_given_and_is_dec
     assert decide(policy, busy, later.state, now_s=now_s + 2).desired > later.desired
 
 
+@pytest.mark.parametrize("load", [observed(arrivals_per_s=[90.0] * 60, queued=99), observed(ready=0, in_flight=0)])
+def test_an_external_policy_keeps_the_size_until_a_number_is_set(load):
+    policy = ScalingPolicy(min_agents=0, policy=Policy.EXTERNAL)
+    decision, now_s = settle(policy, load, PoolState(desired=6))
+    assert (decision.desired, decision.reason) == (6, Reason.EXTERNAL)
+    assert decide(replace(policy, replicas=4), load, decision.state, now_s=now_s).desired == 4
+    assert decide(replace(policy, max_agents=3), load, decision.state, now_s=now_s).desired == 3
+    assert decide(policy, PoolLoad(ready=0), PoolState(), now_s=NOW).desired == policy.warm_agents
+
+
 def test_a_pool_handed_back_at_zero_is_woken_with_its_warm_agents():
     policy = ScalingPolicy(min_agents=0)
     made = PoolState(desired=3, woken_at_s=NOW - 60, last_active_at_s=NOW - 60)

@@ -85,6 +85,7 @@ def test_a_pool_that_may_be_empty_is_planned(capsys, files):
         pytest.param({"cost": {"spotPerHour": "cheap"}}, "spec.cost.spotPerHour: ", id="no-price"),
         pytest.param({"maxAgent": 3}, "spec.maxAgent: no such field", id="misspelt"),
         pytest.param({"agent": {"concurency": 3}}, "spec.agent.concurency: no such field", id="misspelt-inside"),
+        pytest.param({"scaling": {"policy": "External"}}, "name Forecast or Threshold", id="no-policy"),
         pytest.param({"replicas": 3}, "replicas fixes the size: remove it", id="fixed-size"),
         pytest.param(
             {"scaling": {"schedules": [{"name": "night", "start": "22:00", "end": "06:00", "maxAgents": 1}]}},
