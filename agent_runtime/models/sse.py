@@ -127,6 +127,17 @@ def with_usage(body: bytes, usage_frame: bytes) -> bytes:
     return body + usage_frame
 
 
+def with_cost(usage_frame: bytes, cost_nanousd: int | None) -> bytes:
+    """A usage frame that also tells what the answer cost, as ``usage.cost_nanousd``; None: nobody knows.
+
+    A whole number, because client libraries add usage up, field by field, and some of them only know whole numbers.
+    """
+    found = frame_json(usage_frame) if usage_frame and cost_nanousd is not None else None
+    if not isinstance(found, dict) or not isinstance(found.get("usage"), dict):
+        return usage_frame
+    return data_frame(orjson.dumps({**found, "usage": {**found["usage"], "cost_nanousd": cost_nanousd}}))
+
+
 def data_frame(payload: bytes) -> bytes:
     """A frame around one line of JSON."""
     return b"data: " + payload + b"\n\n"

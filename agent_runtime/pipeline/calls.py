@@ -12,7 +12,7 @@ from agent_runtime.errors import ApiError
 from agent_runtime.models.answers import NotJson, incomplete, invalid, read_answer
 from agent_runtime.models.exchange import Answer
 from agent_runtime.models.responses import reader_of
-from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_usage
+from agent_runtime.models.sse import FrameTooLarge, StreamReader, with_cost, with_usage
 from agent_runtime.pipeline.accounting import Accounts
 from agent_runtime.pipeline.asking import Asking, body_for
 from agent_runtime.pipeline.batching import BatchedAnswer, Batching, Waiting
@@ -148,7 +148,7 @@ class Calls:
         entry = self._book(work, told, answer.first, b"", usage, streamed=False, finished=finished)
         if work.flight is not None:
             work.flight.finish(entry)
-        body = in_form(request, entry)
+        body = in_form(request, entry, told.cost_nanousd)
         if body is None:
             raise invalid(answer.endpoint, "JSON that is no chat completion where a stream was asked for")
         told.overhead_s = self._overhead_s(work)
@@ -166,7 +166,10 @@ class Calls:
                 frames, usage_frame = reader.feed(chunk)
                 if flight is not None:
                     flight.push(frames, usage_frame)
-                out = with_usage(frames, usage_frame) if request.include_usage else frames
+                out = frames
+                if usage_frame and request.include_usage and reader.usage is not None:
+                    cost_nanousd = self._accounts.cost_at(answer.endpoint, reader.usage)
+                    out = with_usage(frames, with_cost(usage_frame, cost_nanousd))
                 if out:
                     yield out
                 chunk = await answer.more()

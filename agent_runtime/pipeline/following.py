@@ -8,7 +8,7 @@ from agent_runtime.cache.broadcast import RemoteStream
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.flights import Flight, Part
 from agent_runtime.errors import ApiError
-from agent_runtime.models.sse import data_frame, with_usage
+from agent_runtime.models.sse import data_frame, with_cost, with_usage
 from agent_runtime.pipeline.accounting import Accounts
 from agent_runtime.pipeline.forms import Reply, in_form
 from agent_runtime.requests import Request, Told
@@ -68,8 +68,7 @@ class Following:
         try:
             while part is not None:
                 flight.push(*part)
-                out = with_usage(part[0], part[1] if request.include_usage else b"")
-                if out:
+                if out := _shared(request, part):
                     yield out
                 part = await anext(parts, None)
             failure = None
@@ -89,8 +88,7 @@ class Following:
         part = first
         try:
             while part is not None:
-                out = with_usage(part[0], part[1] if request.include_usage else b"")
-                if out:
+                if out := _shared(request, part):
                     yield out
                 part = await anext(parts, None)
         except ApiError as error:
@@ -101,3 +99,8 @@ class Following:
     def _book(self, request: Request, entry: Entry) -> None:
         self._instruments.cache_result("coalesced")
         self._accounts.book_saving(request, entry, "coalesced")
+
+
+def _shared(request: Request, part: Part) -> bytes:
+    """Part of a stream for a caller who pays nothing for it."""
+    return with_usage(part[0], with_cost(part[1], 0)) if part[1] and request.include_usage else part[0]

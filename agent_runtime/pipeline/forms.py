@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent_runtime.cache.entry import Entry
 from agent_runtime.models.assembly import stream_of, whole_answer
-from agent_runtime.models.sse import with_usage
+from agent_runtime.models.sse import with_cost, with_usage
 from agent_runtime.requests import Request, Told
 
 
@@ -20,11 +20,16 @@ class Reply:
     frames: AsyncIterator[bytes] | None = None
 
 
-def in_form(request: Request, entry: Entry) -> bytes | None:
-    """The stored answer as the caller wants it: frames or JSON; None when it cannot be had from the other form."""
+def in_form(request: Request, entry: Entry, cost_nanousd: int | None = 0) -> bytes | None:
+    """The answer as the caller wants it: frames or JSON; None when it cannot be had from the other form.
+
+    ``cost_nanousd`` is what this caller is told in a stream: a stored answer costs nothing.
+    """
     if request.stream:
         frames = (entry.body, entry.usage_frame) if entry.streamed else stream_of(entry.body)
-        return None if frames is None else with_usage(frames[0], frames[1] if request.include_usage else b"")
+        if frames is None or not request.include_usage:
+            return frames[0] if frames is not None else None
+        return with_usage(frames[0], with_cost(frames[1], cost_nanousd))
     return whole_answer(entry.body, entry.usage_frame) if entry.streamed else entry.body
 
 

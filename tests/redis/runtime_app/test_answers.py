@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tests.redis.runtime_app.conftest import BEARER, Runtime, Start, settings_for
-from tests.redis.runtime_app.upstream import DONE, STREAM, USAGE_FRAME, Upstream, answer, completion
+from tests.redis.runtime_app.upstream import DONE, STREAM, Upstream, answer, completion, priced_usage
 
 
 async def test_an_answer_is_passed_on_untouched_and_tells_what_it_cost(runtime: Runtime, upstream: Upstream) -> None:
@@ -46,7 +46,7 @@ async def test_usage_in_the_stream_comes_only_when_asked_for_and_is_always_meter
     async with runtime.chat(stream=True, **options) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         body = await response.read()
-    assert body == b"".join([*STREAM, *([USAGE_FRAME] if asked else []), DONE])
+    assert body == b"".join([*STREAM, *([priced_usage(52_000)] if asked else []), DONE])
     assert upstream.calls[0].json["stream_options"] == {"include_usage": True}
     assert await runtime.metric("agentpool_runtime_cost_usd_total") == pytest.approx(0.000052)
     assert await runtime.metric("agentpool_runtime_estimated_usage_answers_total") == 0

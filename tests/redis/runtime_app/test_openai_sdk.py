@@ -32,6 +32,22 @@ async def test_streams_fresh_and_replayed(runtime: Runtime, include_usage: bool)
             assert bool(chunks[-1].usage) is include_usage
 
 
+async def test_the_end_of_a_stream_tells_its_cost_beside_the_tokens_where_it_is_known(
+    start: Start, upstream: Upstream
+) -> None:
+    settings = settings_for(upstream.url)
+    del settings["models"][0]["price"]
+    told = []
+    for runtime in (await start(), await start(settings)):
+        async with client(runtime) as sdk:
+            for _ in range(2):
+                options = {"stream_options": {"include_usage": True}}
+                stream = await sdk.chat.completions.create(model="chat", messages=HI, stream=True, **options)
+                usage = [chunk async for chunk in stream][-1].usage
+                told.append((usage.total_tokens, (usage.model_extra or {}).get("cost_nanousd")))
+    assert told == [(14, 52_000), (14, 0), (14, None), (14, 0)]
+
+
 async def test_embeddings(runtime: Runtime) -> None:
     async with client(runtime) as sdk:
         done = await sdk.embeddings.create(model="embed", input="hi", encoding_format="float")

@@ -61,6 +61,12 @@ USAGE_FRAME = frame({"id": "c", "object": "chat.completion.chunk", "choices": []
 DONE = frame(b"[DONE]")
 
 
+def priced_usage(cost_nanousd: int) -> bytes:
+    """The usage frame as a caller gets it."""
+    usage = USAGE | {"cost_nanousd": cost_nanousd}
+    return frame({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage})
+
+
 async def answer(call: Call, status: int, body: bytes, kind: str = "application/json", extra: str = "") -> None:
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     await call.send(head.encode() + body)
