@@ -104,7 +104,10 @@ class Parts:
     def _make_guard(self) -> MemoryGuard:
         max_memory = self.settings.limits.max_memory
         own_bytes = size_bytes(max_memory) if max_memory else None
-        return make_guard(own_bytes, sheds(self.cache, self.paraphrases), find_cgroup())
+        guard = make_guard(own_bytes, sheds(self.cache, self.paraphrases), find_cgroup())
+        if self.cache is not None:
+            self.cache.has_room = guard.keeps
+        return guard
 
     def _make_upstream(self) -> Upstream:
         return Upstream(

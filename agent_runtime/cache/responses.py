@@ -75,6 +75,8 @@ class ResponseCache:
         self.addressed = False
         """Stored answers can be read by GET at an address of their own."""
         self.purges = Purges()
+        self.has_room: Callable[[int], bool] = lambda _: True
+        """Whether the process has memory for an answer of so many bytes."""
         self.tell_others: Callable[[Sequence[str]], Awaitable[None]] | None = None
         """Lets the pool's other agents know which answers were dropped. Raises ApiError."""
 
@@ -176,7 +178,7 @@ class ResponseCache:
             self.disk.put(key, entry)
 
     def _put_l1(self, key: str, entry: Entry, now_s: float) -> None:
-        if "l1" in self._tiers_of(entry):
+        if "l1" in self._tiers_of(entry) and self.has_room(entry.size_bytes):
             self.memory.put(key, entry, now_s)
 
     def _put_l2(self, key: str, entry: Entry) -> None:

@@ -102,6 +102,12 @@ class Reader:
             raise self._too_large()
         if not self._state.admits(said_bytes):
             raise _memory_short()
+        try:
+            return await self._receive(receive)
+        finally:
+            self._state.arrived(said_bytes)
+
+    async def _receive(self, receive: Receive) -> bytes:
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):

@@ -1,8 +1,9 @@
 """How much memory is left, and what is given up before the kernel takes the process?
 
-Above 80 % of the limit what can be had again is let go, the cheapest first: garbage, then the answers in the process,
-then embeddings; one of them per look, so that no more goes than must. Above 92 % new requests are refused until it is
-87 % again, so that those in flight can finish. Used memory is what the kernel cannot take back by itself.
+Above 70 % of the limit no more answers are kept in the process. Above 80 % what can be had again is let go, the cheapest
+first: garbage, then the answers in the process, then embeddings; one of them per look, so that no more goes than must.
+Above 92 % new requests are refused until it is 87 % again, so that those in flight can finish. Used memory is what the
+kernel cannot take back by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from agent_runtime.telemetry.logs import log
 DEFAULT_LIMIT_BYTES = 2048 * 2**20
 """Where neither the settings nor the container name a limit."""
 
+KEEP_UP_TO = 0.70
+"""Room is left for answers on their way: eight of 1 MiB each took 24 MB of a container of 128 MiB at times."""
 SHED_FROM = 0.80
 REFUSE_FROM = 0.92
 ACCEPT_BELOW = 0.87
@@ -79,7 +82,10 @@ class MemoryGuard:
         """Times each thing was let go."""
         self._shed_s: dict[str, float] = {}
         self._untrimmed = False
-        self._admitted_bytes = 0
+        self._arriving_bytes = 0
+        """What bodies that are on their way will need."""
+        self._unseen_bytes = 0
+        """What was taken since the last reading."""
 
     async def watch_forever(self, clock: Callable[[], float]) -> None:
         """Look every second, and more often when less is left, until cancelled."""
@@ -92,11 +98,11 @@ class MemoryGuard:
         if self._untrimmed:  # what was let go at the last look may be free only now: another thread held it
             self._untrimmed = False
             give_back()
+        self._unseen_bytes = 0
         used = self._read()
         if used is None:
             return
         self.used = used
-        self._admitted_bytes = 0
         self.peak_bytes = max(self.peak_bytes, used)
         before, self.pressure = self.pressure, decide_pressure(used, self.limit_bytes, self.pressure)
         if self.pressure is not before:
@@ -108,15 +114,30 @@ class MemoryGuard:
     def admits(self, body_bytes: int) -> bool:
         """Is there room for a request with a body of this size?
 
-        What was admitted since the last reading counts as used already: many large requests may come between two.
+        What was taken since the last reading counts as used already, and so do bodies that are still to arrive: much
+        may come between two readings. After True, ``arrived`` has to follow.
         """
-        self._admitted_bytes += COPIES * body_bytes
-        room = self.used + self._admitted_bytes < REFUSE_FROM * self.limit_bytes
-        if room and self.pressure is not Pressure.REFUSE:
+        needed = self.used + self._unseen_bytes + self._arriving_bytes + COPIES * body_bytes
+        if needed < REFUSE_FROM * self.limit_bytes and self.pressure is not Pressure.REFUSE:
+            self._arriving_bytes += COPIES * body_bytes
             return True
-        self._admitted_bytes -= COPIES * body_bytes
         self.refused_total += 1
         return False
+
+    def arrived(self, body_bytes: int) -> None:
+        """A body that was admitted is there, or will never be: from the next reading on it is part of it."""
+        self._arriving_bytes -= COPIES * body_bytes
+        self._unseen_bytes += COPIES * body_bytes
+
+    def keeps(self, answer_bytes: int) -> bool:
+        """Is there room to keep an answer of this size in the process?
+
+        What the process holds for later never fills what requests in flight need, however fast answers come.
+        """
+        room = self.used + self._unseen_bytes + answer_bytes < KEEP_UP_TO * self.limit_bytes
+        if room:
+            self._unseen_bytes += answer_bytes
+        return room
 
     def _shed_next(self, now_s: float) -> None:
         """Let the first thing go that has had its rest, and hand free memory back to the kernel."""

@@ -115,6 +115,10 @@ class State:
         """Is there memory for a request with a body of this size?"""
         return self._guard.admits(body_bytes)
 
+    def arrived(self, body_bytes: int) -> None:
+        """A body that was admitted is there, or will never be."""
+        self._guard.arrived(body_bytes)
+
     def readiness(self) -> dict[str, Any]:
         """The body of /readyz."""
         return {

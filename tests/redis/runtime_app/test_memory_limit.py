@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 import pytest
 
+from agent_runtime.pod.memory import KEEP_UP_TO
 from tests.redis.runtime_app.conftest import BEARER, settings_for
 from tests.redis.runtime_app.test_process import Process
 from tests.redis.runtime_app.upstream import Call, Upstream, answer, completion
@@ -56,7 +57,8 @@ def process(group: Group, tmp_path: Path) -> Iterator[Process]:
     yield process
     if process.running is not None:
         process.running.kill()
-        process.running.communicate()
+        _, log = process.running.communicate()
+        print(f"killed for memory: {group.kills()}; its log ends: {log[-3000:]}")
 
 
 class Crowd:
@@ -97,17 +99,18 @@ async def test_an_agent_survives_more_work_than_fits_into_its_limit(
         crowd = Crowd(session, process)
         for start in range(0, 120, 8):  # cached answers of a megabyte each, more than fit
             await asyncio.gather(*(crowd.ask(f"question {start + place}") for place in range(8)))
-        assert await crowd.metric('agentpool_runtime_memory_sheds{what="l1"}') >= 1
+        assert 0 < await crowd.metric("agentpool_runtime_cache_bytes") < KEEP_UP_TO * LIMIT_BYTES
         assert crowd.codes[200] > 60
         await asyncio.gather(*(crowd.ask(f"large {number} " + "a" * 2 * MIB) for number in range(150)))
         assert crowd.codes[503] > 0
         assert await crowd.metric("agentpool_runtime_memory_refused_requests") >= crowd.codes[503]
         assert await crowd.metric("agentpool_runtime_memory_limit_bytes") == LIMIT_BYTES
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             refused = -1
             while refused != crowd.codes[503]:  # once it has made room it serves again
                 refused = crowd.codes[503]
                 await crowd.ask("one more")
                 await asyncio.sleep(0.1)
-        print(f"answers by code: {dict(crowd.codes)}")
+        peak = await crowd.metric("agentpool_runtime_memory_peak_bytes")
+        print(f"answers by code: {dict(crowd.codes)}, most memory seen {peak / MIB:.0f} MiB of {LIMIT_BYTES / MIB:.0f}")
     assert (group.kills(), process.running.poll()) == (0, None)

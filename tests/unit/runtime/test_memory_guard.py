@@ -88,7 +88,30 @@ def test_large_requests_between_two_looks_cannot_pass_the_limit() -> None:
     assert guard.admits(0)
     assert guard.refused_total == 2
     guard.check(1.0)
+    assert not guard.admits(50), "the first is still on its way: the reading does not know of it"
+    guard.arrived(50)
+    assert not guard.admits(50), "it is there, and nobody has looked since"
+    guard.check(2.0)
     assert guard.admits(50)
+
+
+def test_answers_kept_between_two_looks_cannot_fill_what_requests_need() -> None:
+    guard = MemoryGuard(1000, lambda: 600)
+    guard.check(0.0)
+    assert [guard.keeps(50) for _ in range(3)] == [True, False, False]
+    assert guard.keeps(49)
+    assert not guard.admits(50), "what was kept is in use, though nobody has looked yet"
+    guard.check(1.0)
+    assert guard.keeps(50)
+
+
+def test_where_memory_cannot_be_read_nothing_adds_up() -> None:
+    guard = MemoryGuard(1000, lambda: None)
+    for now_s in range(10):
+        guard.check(float(now_s))
+        assert guard.admits(100)
+        guard.arrived(100)
+        assert guard.keeps(150)
 
 
 def test_without_a_reading_nothing_changes() -> None:
