@@ -26,7 +26,7 @@ class Server:
         argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL)
         self.access = RedisAccess(url=f"redis://127.0.0.1:{self.port}/0")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return

@@ -34,7 +34,7 @@ def free_port() -> int:
         return port
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something to become true; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -59,7 +59,7 @@ class RedisServer:
     def start(self, *options: str) -> None:
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen([*command, *options], cwd=self._folder, stdout=subprocess.DEVNULL)
-        for _ in range(200):
+        for _ in range(1500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
                 probe.sendall(b"PING\r\n")
                 if probe.recv(16):
@@ -155,7 +155,7 @@ async def start(
         env |= {"AGENTPOOL_REDIS_URL": redis_url} if redis_url else {}
         settings = parse_settings(raw if raw is not None else settings_for(upstream.url), refuse_unknown=True)
         app = App(settings, load_process(env | environ), {"UP_KEY": "sk-upstream"})
-        session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
+        session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
         running.append((app, session))
         await app.start()
         return Runtime(app, session)

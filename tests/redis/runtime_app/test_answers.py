@@ -74,7 +74,7 @@ async def test_models_are_listed_for_key_holders(runtime: Runtime) -> None:
 async def test_health_and_metrics_need_no_key(runtime: Runtime) -> None:
     async with runtime.session.get(f"{runtime.root}/healthz") as response:
         assert response.status == 200
-    for _ in range(500):
+    for _ in range(1500):
         async with runtime.session.get(f"{runtime.root}/readyz") as response:
             report = await response.json()
         if report["ready"]:

@@ -45,7 +45,7 @@ class Endpoint:
 
 
 def pool(upstream: Upstream, *, batch: bool = True, **batching: Any) -> dict[str, Any]:
-    settings = settings_for(upstream.url, batching={"window": "300ms"} | batching)
+    settings = settings_for(upstream.url, batching={"window": "30s"} | batching)
     if batch:
         settings["models"][0]["batch"] = {"discountPercent": 25}
     return settings
@@ -68,7 +68,7 @@ async def test_five_requests_go_in_one_call_each_with_its_own_answer_and_the_dis
     start: Start, upstream: Upstream, redis_server: RedisServer
 ) -> None:
     endpoint = Endpoint(upstream)
-    runtime = await start(pool(upstream, window="30s"), redis_url=redis_server.url)
+    runtime = await start(pool(upstream), redis_url=redis_server.url)
     answers = await together(runtime, *"abcde", headers=MAY)
     assert [text for _, _, text in answers] == list("abcde")
     assert {headers["x-agentpool-batch"] for _, headers, _ in answers} == {"size=5"}
@@ -91,7 +91,7 @@ async def test_five_requests_go_in_one_call_each_with_its_own_answer_and_the_dis
 
 async def test_one_that_fails_fails_alone_and_what_may_pass_is_tried_alone(start: Start, upstream: Upstream) -> None:
     endpoint = Endpoint(upstream, bad=400, busy=429)
-    runtime = await start(pool(upstream))
+    runtime = await start(pool(upstream, size=3))
     good, bad, busy = await together(runtime, "good", "bad", "busy", headers=MAY)
     assert (good[0], good[2]) == (200, "good")
     assert (bad[0], bad[2]) == (400, "y")
@@ -112,7 +112,7 @@ async def test_without_a_batch_endpoint_they_go_on_alone_at_the_same_time(start:
         await model(call)
 
     upstream.script = script
-    runtime = await start(pool(upstream, batch=False))
+    runtime = await start(pool(upstream, batch=False, size=3))
     assert [status for status, _, _ in await together(runtime, *"abc", headers=MAY)] == [200] * 3
     assert {call.path for call in upstream.calls} == {"/v1/chat/completions"}
     assert await runtime.metric("agentpool_runtime_batches_total") == 1
@@ -126,7 +126,7 @@ async def test_an_endpoint_that_has_no_batches_after_all_gets_single_calls(start
             await model(call)
 
     upstream.script = script
-    runtime = await start(pool(upstream))
+    runtime = await start(pool(upstream, size=2))
     answers = await together(runtime, *"ab", headers=MAY)
     assert [status for status, _, _ in answers] == [200, 200]
     assert await runtime.metric("agentpool_runtime_cost_usd_total") == pytest.approx(2 * ALONE_NANOUSD * 1e-9)
@@ -137,7 +137,7 @@ async def test_a_batch_that_fails_whole_fails_for_each(start: Start, upstream: U
         await answer(call, 400, b'{"error":{"message":"no","type":"x","param":null,"code":"y"}}')
 
     upstream.script = script
-    runtime = await start(pool(upstream))
+    runtime = await start(pool(upstream, size=2))
     assert [(status, code) for status, _, code in await together(runtime, *"ab", headers=MAY)] == [(400, "y")] * 2
     assert await runtime.metric("agentpool_runtime_in_flight") == 0
 
@@ -208,7 +208,7 @@ def test_only_chat_models_have_batches() -> None:
 
 async def test_another_pool_is_an_endpoint_with_batches(start: Start, upstream: Upstream) -> None:
     inner = await start(settings_for(upstream.url, auth={"enabled": False}), AGENTPOOL_CONCURRENCY="10")
-    settings = pool(upstream, window="30s")
+    settings = pool(upstream)
     settings["models"][0] |= {"endpoint": inner.url, "upstreamModel": "chat"}
     outer = await start(settings)
     requests = [{"body": {"model": "chat", "messages": [{"role": "user", "content": text}]}} for text in "abcde"]

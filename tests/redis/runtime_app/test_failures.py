@@ -123,7 +123,7 @@ async def test_a_silent_endpoint_ends_with_504(start: Start, upstream: Upstream)
     began = time.monotonic()
     status, error, _ = await failure(runtime.chat())
     assert (status, error["code"]) == (504, "upstream_timeout")
-    assert time.monotonic() - began < 15  # half of what the endpoint would take
+    assert time.monotonic() - began < 25  # sooner than the endpoint ends its call
 
 
 async def test_an_endpoint_that_is_not_there_is_a_502(start: Start, upstream: Upstream) -> None:

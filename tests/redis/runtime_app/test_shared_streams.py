@@ -175,7 +175,7 @@ async def test_a_redis_that_freezes_ends_a_shared_stream_and_hangs_nobody(
         begun = await response.content.readany()
         redis_server.process.send_signal(signal.SIGSTOP)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 body = begun + await response.read()
             paced.go_on.set()
             assert await leading == ("miss", WHOLE)  # who made it is not touched by it
