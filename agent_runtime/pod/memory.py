@@ -1,9 +1,9 @@
 """How much memory is left, and what is given up before the kernel takes the process?
 
-Above 70 % of the limit no more answers are kept in the process. Above 80 % what can be had again is let go, the cheapest
-first: garbage, then the answers in the process, then embeddings; one of them per look, so that no more goes than must.
-Above 92 % new requests are refused until it is 87 % again, so that those in flight can finish. Used memory is what the
-kernel cannot take back by itself.
+Above 70 % of the limit no more answers are kept in the process. Above 80 % what can be had again is let go, the
+cheapest first: garbage, then the answers in the process, then embeddings; one of them per look, so that no more goes
+than must. Above 92 % new requests are refused until it is 87 % again, so that those in flight can finish. Used memory
+is what the kernel cannot take back by itself.
 """
 
 from __future__ import annotations
