@@ -46,9 +46,11 @@ class App(Parts):
 
     async def start(self) -> None:
         """Begin to serve. Raises RuntimeSetupError when the port is taken."""
+        listener = self.listener()
         if self.link is None:
             log(logging.INFO, "no AGENTPOOL_REDIS_URL: cache and accounting stay in this process")
         else:
+            self.link.before_return = listener.before_return if listener is not None else None
             await self.pulse.beat()
         await self.server.start()
         self._run(self.pulse.beat_forever(self._tick))
@@ -60,7 +62,6 @@ class App(Parts):
         if self.cache is not None and self.cache.shared is not None:
             self._run(self.cache.shared.write_forever(unix_time))
             self._run(self.cache.shared.renew_forever())
-        listener = self.listener()
         if listener is not None:
             self._run(listener.listen_forever())
         if self.cache is not None and self.cache.disk is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from agent_runtime.redis.wire import Address, RedisUnavailable, UnknownScript, Wire, connect
@@ -31,6 +31,8 @@ class RedisLink:
         self._background: Wire | None = None
         self.available = False
         self.failures_total = 0
+        self.before_return: Callable[[Wire], Awaitable[None]] | None = None
+        """Called with a connection when Redis answers again, before anything else uses it."""
         self._probing = asyncio.Lock()
 
     async def probe(self) -> bool:
@@ -39,6 +41,8 @@ class RedisLink:
             try:
                 self._requests = await self._alive(self._requests, REQUEST_PATIENCE_S)
                 self._background = await self._alive(self._background, BACKGROUND_PATIENCE_S)
+                if not self.available and self.before_return is not None:
+                    await self.before_return(self._background)
             except RedisUnavailable as error:
                 self._failed(error)
                 return False
@@ -142,8 +146,7 @@ class RedisLink:
 
     async def hash_all(self, key: str) -> dict[str, str]:
         """HGETALL. Raises RedisUnavailable."""
-        flat = await self._call(self._background, "HGETALL", key)
-        return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        return _as_dict(await self._call(self._background, "HGETALL", key))
 
     def close(self) -> None:
         """Close the connections."""
@@ -178,3 +181,12 @@ class RedisLink:
         if self.available:
             self.available = False
             log(logging.WARNING, "Redis does not answer; going on without it", reason=str(error))
+
+
+async def hash_of(wire: Wire, key: str) -> dict[str, str]:
+    """HGETALL on this connection. Raises RedisUnavailable."""
+    return _as_dict(await wire.call("HGETALL", key))
+
+
+def _as_dict(flat: list[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
