@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.support import BUDGETS, DEPLOYMENTS, POOLS, Cluster, Object, condition, until
+from tests.api.support import BUDGETS, DEPLOYMENTS, PATIENCE_S, POOLS, Cluster, Object, condition, until
 
 SPEC = {"agent": {"image": "mine:1"}}
 
@@ -37,7 +37,7 @@ class Resource:
     def condition(self, type_: str) -> tuple[str, str] | None:
         return condition(self.body, type_)
 
-    def wait_condition(self, type_: str, status: str, reason: str, deadline_s: float = 20.0) -> None:
+    def wait_condition(self, type_: str, status: str, reason: str, deadline_s: float = PATIENCE_S) -> None:
         expected = (status, reason)
         until(lambda: self.condition(type_) == expected, f"{type_} {expected}", deadline_s, seen=lambda: self.status)
 
@@ -76,7 +76,7 @@ class Pool(Resource):
         on_demand, spot = self.deployment("on-demand"), self.deployment("spot")
         return on_demand and on_demand["spec"]["replicas"], spot and spot["spec"]["replicas"]
 
-    def wait_replicas(self, on_demand: int, spot: int, deadline_s: float = 20.0) -> None:
+    def wait_replicas(self, on_demand: int, spot: int, deadline_s: float = PATIENCE_S) -> None:
         until(lambda: self.replicas() == (on_demand, spot), f"{on_demand}+{spot}", deadline_s, seen=lambda: self.status)
 
 
@@ -92,5 +92,5 @@ class Budget(Resource):
         self.write({"selector": {"matchLabels": {"team": "a"}}} | spec, {})
         return self
 
-    def wait_level(self, level: str, deadline_s: float = 20.0) -> None:
+    def wait_level(self, level: str, deadline_s: float = PATIENCE_S) -> None:
         until(lambda: self.status.get("level") == level, f"level {level}", deadline_s, seen=lambda: self.status)

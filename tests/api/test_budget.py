@@ -10,7 +10,7 @@ import pytest
 from agentpool_api import keys
 from agentpool_api.wire import BudgetNotice
 from tests.api.pools import Budget, Pool
-from tests.api.support import Cluster, Operator, Redis, now_s, until
+from tests.api.support import LOADED, Cluster, Operator, Redis, now_s, rest, until, watch
 
 USD = 1_000_000_000
 SAVING = ["AggressiveCaching", "BatchRequests", "CheaperModels"]
@@ -42,19 +42,21 @@ def test_a_crossed_limit_is_told_and_acted_upon_in_seconds_and_undone(
 
     began = spend(9.6)
     budget.wait_condition("ScaleDown", "True", "ThresholdReached")
-    assert time.monotonic() - began < 3
+    told_s = time.monotonic() - began
+    print(f"threshold crossed to condition: {told_s:.1f} s")
+    assert told_s < 3 * LOADED
     pool.wait_replicas(1, 1)
     pool.wait_condition("BudgetLimited", "True", "ScaleDown")
     told = keys.budget_notice(pool.namespace, "research")
     wanted = BudgetNotice(left_percent=4, actions=SAVING).model_dump_json()
-    until(lambda: redis_server.client.get(told) == wanted, "the agents to be told", 5)
+    until(lambda: redis_server.client.get(told) == wanted, "the agents to be told")
     assert {budget.condition(action) for action in SAVING} == {("True", "ThresholdReached")}
 
     began = spend(0.5)
     budget.wait_condition("EmergencyShutdown", "True", "ThresholdReached")
-    assert time.monotonic() - began < 3
     pool.wait_replicas(0, 0)
-    assert time.monotonic() - began < 10
+    print(f"limit reached to no agent wanted: {time.monotonic() - began:.1f} s")
+    assert time.monotonic() - began < 3 * LOADED
     pool.wait_condition("Ready", "True", "ScaledToZero")
     assert budget.condition("WithinBudget") == ("False", "LimitReached")
 
@@ -98,10 +100,10 @@ def test_agents_time_is_charged_by_capacity_type_exactly_once(start, pool: Pool,
 
     until(lambda: spent() > 0, "a charge")
     begin, at = spent(), time.monotonic()
-    time.sleep(4)
-    # 1 on demand for 1 USD/s, 2 on spot for 0.1 USD/s
-    rate = (spent() - begin) / (time.monotonic() - at)
-    assert 0.5 < rate < 2.0
+    until(lambda: spent() > begin + 4, "four dollars more")
+    # 1 on demand for 1 USD/s, 2 on spot for 0.1 USD/s; it is charged every two seconds
+    charged_s = (spent() - begin) / 1.2
+    assert abs(charged_s - (time.monotonic() - at)) < 2 + LOADED
 
     operator.process.kill()
     operator.process.wait()
@@ -157,7 +159,7 @@ def test_redis_that_freezes_holds_levels_and_sizes_and_recovers(
         pool.wait_condition("MetricsAvailable", "False", "RedisUnavailable")
         # Passes go on: a change of the spec is still taken in.
         pool.apply(maxAgents=19)
-        until(lambda: pool.status["observedGeneration"] == pool.body["metadata"]["generation"], "the new spec", 5)
+        until(lambda: pool.status["observedGeneration"] == pool.body["metadata"]["generation"], "the new spec")
         assert (budget.status["level"], pool.replicas()) == ("ScaleDown", (1, 1))
     finally:
         redis_server.thaw()
@@ -211,11 +213,11 @@ def test_another_selector_counts_anew(operator: Operator, pool: Pool, budget: Bu
 
 
 def test_money_that_moves_slowly_is_not_written_every_pulse(start, pool: Pool, budget: Budget, cluster, user, spend):
-    start(AGENTPOOL_PERIOD="0.5s")
+    operator = start(AGENTPOOL_PERIOD="0.5s")
     pool.apply(cost={"onDemandPerHour": "0.01", "spotPerHour": "0.01"}).wait_ready()
     budget.apply(limits={"monthly": "1000000"})
     budget.wait_condition("Ready", "True", "PoolsSelected")
-    time.sleep(3)
+    rest(operator)
     before = len([w for w in cluster.writes(user) if "costbudgets" in w])
     for _ in range(10):
         spend(0.01)
@@ -227,9 +229,12 @@ def test_events_of_a_budget_are_told_once(operator: Operator, pool: Pool, budget
     pool.apply().wait_ready()
     budget.apply(limits={"daily": "10"})
     budget.wait_level("Normal")
-    for usd in (5.1, 3.0, 1.0):
+
+    def told() -> list[int]:
+        return sorted(int(event["note"].split()[0]) for event in budget.events() if event["reason"] == "BudgetAlert")
+
+    for usd, percents in ((5.1, [50]), (3.0, [50, 80]), (1.0, [50, 80, 90])):
         spend(usd)
-        time.sleep(2.5)
-    notes = [e["note"] for e in budget.events() if e["reason"] == "BudgetAlert"]
-    percents = sorted(int(note.split()[0]) for note in notes)
-    assert percents == [50, 80, 90]
+        until(lambda percents=percents: told() == percents, f"alerts {percents}", seen=told)
+    watch(operator, 4, 2)
+    assert told() == [50, 80, 90]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.faults import Fault, FaultyApi
 from tests.api.pools import Budget, Pool
-from tests.api.support import DEPLOYMENTS, Cluster, Operator, until
+from tests.api.support import DEPLOYMENTS, LOADED, PATIENCE_S, Cluster, Operator, until
 
 KINDS = {
     "agentpools": "AgentPool",
@@ -37,7 +37,7 @@ def operated(start, faulty: FaultyApi, kubeconfig) -> Operator:
     return operator
 
 
-@pytest.mark.timeout(60 + 30 * len(KILLED))
+@pytest.mark.timeout(200 + 100 * len(KILLED))
 def test_when_a_watch_dies_the_process_ends_and_its_successor_sees_events_again(
     start, faulty: FaultyApi, kubeconfig, operated: Operator, cluster: Cluster, namespace: str, pool: Pool
 ):
@@ -46,12 +46,12 @@ def test_when_a_watch_dies_the_process_ends_and_its_successor_sees_events_again(
     for resource in KILLED:
         until(lambda resource=resource: faulty.tell(resource, 500), "a watch to kill")
         began = time.monotonic()
-        assert operated.process.wait(30) == 1, resource
+        assert operated.process.wait(PATIENCE_S) == 1, resource
         ended_s = time.monotonic() - began
         operated = start(KUBECONFIG=str(faulty.kubeconfig(kubeconfig)))
         until(lambda seen=operated, kind=KINDS[resource]: shows(seen, kind), "events")
         print(f"watch of {resource} killed: ended after {ended_s:.1f} s, events after {time.monotonic() - began:.1f} s")
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < 60 * LOADED
 
 
 def shows(operator: Operator, kind: str) -> bool:
@@ -60,7 +60,7 @@ def shows(operator: Operator, kind: str) -> bool:
     return operator.metric(f'agentpool_operator_watch_events_total{{kind="{kind}"}}') > 0
 
 
-@pytest.mark.timeout(60 + 2 * SILENCE_S)
+@pytest.mark.timeout(200 + 2 * SILENCE_S)
 def test_a_connection_that_died_silently_is_noticed(
     faulty: FaultyApi, operated: Operator, cluster: Cluster, namespace: str, pool: Pool
 ):
@@ -69,9 +69,9 @@ def test_a_connection_that_died_silently_is_noticed(
     assert faulty.silence("deployments")
     began = time.monotonic()
     cluster.patch(f"{DEPLOYMENTS.format(namespace)}/{pool.name}-spot", {"spec": {"replicas": 9}})
-    pool.wait_replicas(1, 2, SILENCE_S + 10)
+    pool.wait_replicas(1, 2, SILENCE_S + PATIENCE_S)
     print(f"silent connection: what was missed is seen after {time.monotonic() - began:.1f} s")
-    assert time.monotonic() - began < SILENCE_S + 5
+    assert time.monotonic() - began < SILENCE_S + 5 * LOADED
     assert operated.process.poll() is None
 
 
@@ -92,7 +92,7 @@ def test_what_was_deleted_while_a_watch_had_fallen_too_far_behind_is_found_and_m
     cluster.delete(path)
     faulty.fault = lambda method, path: None
     began = time.monotonic()
-    until(lambda: cluster.get(path), "the Deployment to be made anew", 20)
+    until(lambda: cluster.get(path), "the Deployment to be made anew")
     print(f"410 Gone: what was deleted meanwhile is there again after {time.monotonic() - began:.1f} s")
     assert operated.process.poll() is None
 
@@ -115,27 +115,25 @@ def test_who_is_asked_to_come_back_later_comes_back_later(faulty: FaultyApi, ope
     assert operated.process.poll() is None
 
 
-@pytest.mark.timeout(120)
 def test_a_slow_api_server_costs_time_and_nothing_else(faulty: FaultyApi, operated: Operator, pool: Pool):
     pool.apply().wait_ready()
     faulty.fault = lambda method, path: Fault(delay_s=SLOW_S)
     began = time.monotonic()
     pool.apply(minAgents=6)
-    until(lambda: sum(filter(None, pool.replicas())) == 6, "the size", 30)
+    until(lambda: sum(filter(None, pool.replicas())) == 6, "the size")
     print(f"every call takes {SLOW_S:g} s: a new size is there after {time.monotonic() - began:.1f} s")
     time.sleep(max(began + 3 * SLOW_S - time.monotonic(), 0))  # the Lease is renewed all the while
     assert operated.process.poll() is None
     assert operated.http("/healthz")[0] == 200
 
 
-@pytest.mark.timeout(120)
 def test_an_api_server_that_comes_and_goes_is_lived_with(faulty: FaultyApi, operated: Operator, pool: Pool):
     began = time.monotonic()
     faulty.fault = lambda method, path: Fault(503) if (time.monotonic() - began) % 3 < 1.5 else None
     pool.apply(minAgents=4)
-    until(lambda: sum(filter(None, pool.replicas())) == 4, "the size", 60)
+    until(lambda: sum(filter(None, pool.replicas())) == 4, "the size")
     faulty.tell("agentpools", 410)
     pool.apply(minAgents=6)
-    until(lambda: sum(filter(None, pool.replicas())) == 6, "the new size", 60)
+    until(lambda: sum(filter(None, pool.replicas())) == 6, "the new size")
     print(f"every second call refused: two sizes applied after {time.monotonic() - began:.1f} s")
     assert operated.process.poll() is None

@@ -10,10 +10,9 @@ import pytest
 
 from agentpool_api import keys
 from tests.api.pools import Pool
-from tests.api.support import CORE, DEPLOYMENTS, Agents, Cluster, Redis, now_s, until
+from tests.api.support import CORE, DEPLOYMENTS, PASSES, PATIENCE_S, Agents, Cluster, Redis, now_s, rest, until, watch
 
 CALM = {"warmAgents": 2, "spot": {"percent": 0}, "agent": {"image": "mine:1", "concurrency": 4}}
-COUNT = 'agentpool_operator_pass_seconds_count{kind="AgentPool"}'
 SUM = 'agentpool_operator_pass_seconds_sum{kind="AgentPool"}'
 
 
@@ -79,7 +78,7 @@ def redis_bytes(server: Redis):
     return redis.Redis(port=server.port)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     start, pool: Pool, traffic: Traffic, redis_server: Redis, namespace: str, cluster: Cluster, user: str
 ):
@@ -88,13 +87,13 @@ def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     pool.wait_replicas(2, 0)
     pool.wait_condition("ForecastReady", "False", "HistoryTooShort")
     traffic.per_s = 30.0
-    until(lambda: (pool.replicas()[0] or 0) >= 8, "agents for thirty requests a second", 40, seen=lambda: pool.status)
+    until(lambda: (pool.replicas()[0] or 0) >= 8, "agents for thirty requests a second", seen=lambda: pool.status)
     assert "in hand" in pool.status["decisions"][0]["inputs"]
     assert pool.status["decisions"][0]["hourlyCostChangeUsd"] == "3.00"
-    until(lambda: known_minutes(redis_server, namespace), "arrivals in Redis", 70)
+    until(lambda: known_minutes(redis_server, namespace), "arrivals in Redis", 60 + PATIENCE_S)
 
     traffic.per_s = 60.0
-    until(lambda: pool.replicas()[0] >= 15, "agents for sixty requests a second", 40, seen=lambda: pool.status)
+    until(lambda: pool.replicas()[0] >= 15, "agents for sixty requests a second", seen=lambda: pool.status)
     assert pool.status["decisions"][0]["reason"] in ("ForecastDemand", "Bounds")
     assert "requests/s, 1 s each" in pool.status["decisions"][0]["inputs"]
     memory = redis_bytes(redis_server).hgetall(keys.memory(namespace, "research"))
@@ -103,8 +102,7 @@ def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     assert first.terminate() == 0
     told = len(pool.status["decisions"])
     traffic.per_s = 0.0  # from here on only memory knows how long a request takes
-    start()
-    time.sleep(6)
+    watch(start(), 5, 2)
     assert pool.replicas()[0] >= 15
     assert len(pool.status["decisions"]) <= told + 2
     kept = redis_bytes(redis_server).hget(keys.memory(namespace, "research"), "facts")
@@ -117,15 +115,15 @@ def test_under_a_steady_load_nothing_is_written(start, pool: Pool, traffic: Traf
     traffic.per_s = 6.0
     pool.apply(**CALM | {"minAgents": 4}).wait_ready()
     until(lambda: pool.condition("MetricsAvailable") == ("True", "HeartbeatsFresh"), "metrics")
-    time.sleep(20)
+    time.sleep(10)  # the window of arrivals fills
+    rest(operator, 6.0)
     before, version = len(cluster.writes(user)), pool.body["metadata"]["resourceVersion"]
-    passes, spent_s = operator.metric(COUNT), operator.metric(SUM)
-    time.sleep(10)
+    passes, spent_s = operator.metric(PASSES), operator.metric(SUM)
+    watch(operator, 8, 4)
     assert cluster.writes(user)[before:] == []
     assert pool.body["metadata"]["resourceVersion"] == version
     assert operator.metric("agentpool_operator_pass_errors_total") == 0
-    passes, spent_s = operator.metric(COUNT) - passes, operator.metric(SUM) - spent_s
-    assert passes >= 4
+    passes, spent_s = operator.metric(PASSES) - passes, operator.metric(SUM) - spent_s
     print(f"{1000 * spent_s / passes:.2f} ms per pass")
 
 
@@ -139,12 +137,12 @@ def test_a_preview_publishes_and_writes_no_workload(
     pool.apply(**CALM, mode="Preview")
     pool.wait_condition("ScalingActive", "False", "Preview")
     traffic.per_s = 30.0
-    until(lambda: pool.status["desiredAgents"] >= 8, "the wish", 40, seen=lambda: pool.status)
+    until(lambda: pool.status["desiredAgents"] >= 8, "the wish", seen=lambda: pool.status)
     assert pool.replicas() == (2, 0)
     assert pool.deployment("on-demand")["metadata"]["generation"] == generation, before
     assert pool.status["decisions"][0]["reason"] in ("ForecastDemand", "CurrentLoad")
     pool.apply(**CALM, mode="Enforce")
-    until(lambda: (pool.replicas()[0] or 0) >= 8, "what was only a wish", 20)
+    until(lambda: (pool.replicas()[0] or 0) >= 8, "what was only a wish")
 
 
 def test_a_pool_made_in_preview_starts_nothing(operator, pool: Pool, cluster: Cluster, namespace: str):

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from tests.api.pools import Pool
-from tests.api.support import CORE, DEPLOYMENTS, Cluster, Operator, until
+from tests.api.support import CORE, DEPLOYMENTS, LOADED, Cluster, Operator, rest, until, watch
 
 
 def test_a_pool_is_ready_in_seconds(operator: Operator, pool: Pool):
@@ -17,14 +17,13 @@ def test_a_pool_is_ready_in_seconds(operator: Operator, pool: Pool):
     pool.apply().wait_ready()
     ready_s = time.monotonic() - began
     print(f"apply to Ready: {ready_s:.2f} s")
-    assert ready_s < 8
+    assert ready_s < 8 * LOADED
     assert pool.replicas() == (1, 2)
     assert pool.status["selector"] == "agentpool.dev/pool=research"
     until(lambda: pool.status["readyAgents"] == 3, "all three")
     assert pool.status["observedGeneration"] == pool.body["metadata"]["generation"]
 
 
-@pytest.mark.timeout(150)
 def test_a_pool_makes_its_objects_and_they_go_with_it(operator: Operator, pool: Pool, cluster: Cluster, namespace: str):
     pool.apply(agent={"image": "mine:1", "createServiceAccount": True}).wait_ready()
     core, name = CORE.format(namespace), pool.name
@@ -42,8 +41,8 @@ def test_a_pool_makes_its_objects_and_they_go_with_it(operator: Operator, pool: 
     assert not any("kopf" in key for key in pool.body["metadata"].get("annotations", {}))
     cluster.delete(pool.path)
     # The garbage collector learns of new kinds of resources every 30 s.
-    until(lambda: not [path for path in paths if cluster.get(path)], "all to be collected", 60)
-    until(lambda: not cluster.items(f"{core}/pods"), "pods to go", 30)
+    until(lambda: not [path for path in paths if cluster.get(path)], "all to be collected")
+    until(lambda: not cluster.items(f"{core}/pods"), "pods to go")
     assert cluster.get(pool.path) is None
 
 
@@ -51,33 +50,30 @@ STEADY_S = float(os.environ.get("STEADY_S", "8"))
 """How long a steady pool is watched; docs/benchmarks.md takes 300."""
 
 
-@pytest.mark.timeout(STEADY_S + 60)
+@pytest.mark.timeout(STEADY_S + 300)
 def test_in_steady_state_nothing_is_written(start, pool: Pool, cluster: Cluster, user: str, agents):
     operator = start(AGENTPOOL_PERIOD="0.5s")
     pool.apply().wait_ready()
     pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
     until(lambda: pool.condition("Progressing") == ("False", "Stable"), "rest")
-    time.sleep(2)
-    before, passes = (
-        len(cluster.writes(user)),
-        operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}'),
-    )
-    time.sleep(STEADY_S)
+    rest(operator)
+    before = len(cluster.writes(user))
+    watch(operator, STEADY_S, 12)
     written = cluster.writes(user)[before:]
     print(f"{len(written)} writes in {STEADY_S:g} s")
     assert written == []
-    assert operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}') - passes >= 12
 
 
 def test_a_restarted_operator_writes_nothing_anew(start, pool: Pool, cluster: Cluster, user: str, agents):
     first = start()
     pool.apply().wait_ready()
     pool.wait_condition("MetricsAvailable", "True", "HeartbeatsFresh")
-    time.sleep(3)
+    until(lambda: pool.condition("Progressing") == ("False", "Stable"), "rest")
+    rest(first)
     assert first.terminate() == 0
     before = len(cluster.writes(user))
     second = start()
-    time.sleep(6)
+    watch(second, 4, 3)
     assert cluster.writes(user)[before:] == []
     assert second.metric("agentpool_operator_pass_errors_total") == 0
 
@@ -137,7 +133,6 @@ def test_the_scale_subresource_is_respected_and_handed_back(operator: Operator, 
     until(lambda: pool.condition("ScalingActive") != ("False", "ReplicasSet"), "the policy's return")
 
 
-@pytest.mark.timeout(150)
 def test_an_autoscaler_reads_the_size_an_external_pool_has_and_sets_another(
     operator: Operator, pool: Pool, cluster: Cluster, namespace: str, user: str
 ):
@@ -265,7 +260,7 @@ def test_transitions_are_told_once(operator: Operator, pool: Pool, cluster: Clus
     cluster.patch(pool.path, {"spec": {"replicas": 5}})
     pool.wait_replicas(2, 3)
     until(lambda: len([e for e in pool.events() if e["reason"] == "Scaled"]) == 2, "both changes of size")
-    time.sleep(5)
+    watch(operator, 4, 2)
     told = [event["reason"] for event in pool.events()]
     assert sorted(told) == ["AgentsReady", "Scaled", "Scaled"]
 
@@ -280,7 +275,6 @@ def test_a_pool_deleted_and_made_anew_begins_anew(operator: Operator, pool: Pool
     until(
         lambda: pool.deployment("spot")["metadata"]["ownerReferences"][0]["uid"] == pool.body["metadata"]["uid"],
         "the new owner",
-        30,
     )
     assert len(pool.status["decisions"]) == 1
 

@@ -8,7 +8,7 @@ import pytest
 
 from agentpool_api import keys
 from tests.api.pools import Pool
-from tests.api.support import Agents, Operator, Redis, until
+from tests.api.support import LOADED, Agents, Operator, Redis, until, watch
 
 SPEC = {
     "minAgents": 0,
@@ -34,13 +34,13 @@ def test_one_task_wakes_a_pool_at_zero_within_seconds_and_done_it_rests_again(
     pool.apply(**SPEC)
     pool.wait_condition("QueueAvailable", "True", "QueueRead")
     pool.wait_condition("ScalingActive", "True", "PolicyActive")
-    until(lambda: pool.replicas() == (0, 0), "the rest of a pool without work", 30, seen=lambda: pool.status)
+    until(lambda: pool.replicas() == (0, 0), "the rest of a pool without work", seen=lambda: pool.status)
     began = time.monotonic()
     entry = redis_server.client.xadd(key, {"task": "one"})
     until(lambda: pool.replicas() == (1, 0), "an agent", seen=lambda: pool.status)
     woke_s = time.monotonic() - began
     print(f"one task to a size of 1: {woke_s:.2f} s")
-    assert woke_s < 3
+    assert woke_s < 3 * LOADED
     decision = pool.status["decisions"][0]
     assert decision["reason"] == "FirstTask"
     assert "queue: 1 unread, 0 pending" in decision["inputs"]
@@ -48,10 +48,10 @@ def test_one_task_wakes_a_pool_at_zero_within_seconds_and_done_it_rests_again(
     assert operator.metric("agentpool_pool_queue_lag") == 1
     redis_server.client.xreadgroup("agents", "pod-1", {key: ">"})
     until(lambda: operator.metric("agentpool_pool_queue_pending") == 1, "the task in work")
-    time.sleep(3)
+    watch(operator, 3, 1)
     assert pool.replicas() == (1, 0), "a task in work keeps its agent, however long it takes"
     redis_server.client.xack(key, "agents", entry)
-    until(lambda: pool.replicas() == (0, 0), "rest again", 30, seen=lambda: pool.status)
+    until(lambda: pool.replicas() == (0, 0), "rest again", seen=lambda: pool.status)
 
 
 def test_a_queue_that_is_not_there_or_no_stream_says_so_and_moves_nothing(
@@ -85,10 +85,9 @@ def test_a_name_that_could_leave_the_namespace_is_refused(pool: Pool, queue: dic
     assert word in answer["message"]
 
 
-@pytest.mark.timeout(120)
 def test_passes_between_two_readings_do_not_decide_again(start, pool: Pool, agents: Agents):
     """A pool that starts has a dozen events in a second, but no new figures."""
-    operator = start(AGENTPOOL_PERIOD="6s")
+    operator = start(AGENTPOOL_PERIOD="60s")
     pool.apply(warmAgents=3, minAgents=1).wait_ready()
     time.sleep(2)
     assert operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}') >= 2, "more passes than readings"

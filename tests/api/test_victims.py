@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.api.pools import Pool
-from tests.api.support import CORE, Agents, Cluster, Operator, Redis, until
+from tests.api.support import CORE, Agents, Cluster, Operator, Redis, rest, until
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -27,6 +25,6 @@ def test_agents_at_work_stay_and_are_stamped_once_just_before(
     assert names() == busy
     agents.in_flight_of = {}
     until(lambda: operator.metric("agentpool_pool_requests_in_flight") == 0, "their work done")
-    time.sleep(1)
+    rest(operator, 2.0)
     stamps = [write for write in cluster.writes(user) if write.startswith("patch pods ")]
     assert sorted(stamps) == [f"patch pods {name}" for name in busy]

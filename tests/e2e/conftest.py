@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bringing the node up is not part of a test's time."""
     for item in items:
         if item.path.parent.name == "e2e":
-            item.add_marker(pytest.mark.timeout(120, func_only=True))
+            item.add_marker(pytest.mark.timeout(600, func_only=True))
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def kubectl() -> Iterator[Kubectl]:
         install_release(kubectl, images)
         kubectl.apply(MODELS, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MODELS}})
         kubectl.apply(MODELS, *example("model-secret.yaml"), *simulation(kubectl, SPEED))
-        kubectl("rollout", "status", "deployment/simulated-model", "--namespace", MODELS, "--timeout=60s")
+        kubectl("rollout", "status", "deployment/simulated-model", "--namespace", MODELS, "--timeout=180s")
         yield kubectl
     except ClusterError as error:
         pytest.fail(str(error), pytrace=False)

@@ -48,13 +48,13 @@ class Load:
     def __exit__(self, *_: object) -> None:
         """Begin nothing new and wait for what was begun."""
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(120)
         assert not self._thread.is_alive(), "a request has no end"
 
     async def _run(self) -> None:
         # A connection per request, as of so many callers: a kept one would stay with the agent it first met.
         connector = aiohttp.TCPConnector(force_close=True)
-        timeout = aiohttp.ClientTimeout(total=50)
+        timeout = aiohttp.ClientTimeout(total=100)
         async with aiohttp.ClientSession(headers=self._headers, connector=connector, timeout=timeout) as session:
             callers = [self._again(lambda: self._ask(session)) for _ in range(CALLERS)]
             streams = [self._again(lambda: self._follow(session)) for _ in range(STREAMS)]

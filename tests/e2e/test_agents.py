@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.place import Place, ask, eventually, pool
+from tests.e2e.place import LOADED, Place, ask, eventually, pool
 
 
 def test_three_agents_are_ready_within_seconds_and_tell_their_story(place: Place) -> None:
@@ -18,7 +18,7 @@ def test_three_agents_are_ready_within_seconds_and_tell_their_story(place: Place
     eventually("three ready agents in the status", lambda: place.get("ap", "assistants")["status"]["readyAgents"] == 3)
     took_s = time.monotonic() - began_s
     print(f"apply to three ready agents: {took_s:.1f} s")
-    assert took_s <= 8
+    assert took_s <= 8 * LOADED
     header, row = place("get", "agentpools").splitlines()
     assert header.split()[:7] == ["NAME", "DESIRED", "READY", "ON-DEMAND", "SPOT", "STATUS", "BUDGET"]
     assert row.split()[:6] == ["assistants", "3", "3", "1", "2", "AgentsReady"]
@@ -58,8 +58,8 @@ def test_callers_get_answers_and_streams_and_repeated_questions_come_from_the_ca
     question = {"model": "small-model", "max_tokens": 5, "messages": [{"role": "user", "content": "again"}]}
     create: Any = client.chat.completions.with_raw_response.create
     assert create(**question).headers["x-agentpool-cache"] == "miss"
-    time.sleep(1)  # an answer goes to the shared cache after its caller has it
-    results = {create(**question).headers["x-agentpool-cache"] for _ in range(12)}
+    time.sleep(2)  # an answer goes to the shared cache after its caller has it
+    results = {create(**question).headers["x-agentpool-cache"] for _ in range(24)}
     assert results <= {"l1", "l2"}
     assert "l2" in results, "what one agent stored, another serves"
     assert [model.id for model in client.models.list()] == ["small-model"]
@@ -86,4 +86,4 @@ def test_deleting_a_pool_removes_all_it_made(place: Place) -> None:
     selector = ("--selector", "agentpool.dev/pool", "--output", "name")
     assert len(place("get", kinds, *selector).split()) >= 9
     place("delete", "agentpool", "assistants")
-    eventually("nothing left", lambda: place("get", kinds, *selector) == "", timeout_s=45)
+    eventually("nothing left", lambda: place("get", kinds, *selector) == "")

@@ -7,7 +7,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
-from tests.e2e.place import Manifest, Place, ask, eventually, pool
+from tests.e2e.place import LOADED, Manifest, Place, ask, eventually, pool
 
 PRICE = {"inputPerMillion": "0", "outputPerMillion": "1000"}
 """A hundred tokens cost ten cents, whatever the question."""
@@ -49,23 +49,23 @@ def test_a_budget_scales_down_is_raised_shuts_down_and_recovers(place: Place) ->
     eventually("one agent", lambda: len(place.pods()) == 1)
     gone_s = time.monotonic() - crossed_s
     print(f"limit crossed to condition: {written_s:.1f} s, to agents gone: {gone_s:.1f} s")
-    assert written_s <= 3
-    assert gone_s <= 10
+    assert written_s <= 3 * LOADED
+    assert gone_s <= 10 * LOADED
     assert place.condition("agentpool", "assistants", "BudgetLimited")["status"] == "True"
     assert ask(client, "still served", tokens=5)
 
     set_limit(place, "10.00")
-    eventually("the scale-down is undone", lambda: not is_in_force(place, "ScaleDown"), timeout_s=10)
+    eventually("the scale-down is undone", lambda: not is_in_force(place, "ScaleDown"))
     eventually("three agents again", lambda: len(place.pods()) == 3)
 
     set_limit(place, "0.50")
-    eventually("the shutdown", lambda: is_in_force(place, "EmergencyShutdown"), timeout_s=10)
+    eventually("the shutdown", lambda: is_in_force(place, "EmergencyShutdown"))
     eventually("no agent", lambda: not place.pods(ready=False))
     level = place("get", "costbudget", "b").splitlines()[1]
     assert "EmergencyShutdown" in level
 
     set_limit(place, "10.00")
-    eventually("the shutdown is undone", lambda: not is_in_force(place, "EmergencyShutdown"), timeout_s=10)
+    eventually("the shutdown is undone", lambda: not is_in_force(place, "EmergencyShutdown"))
     eventually("agents serve again", lambda: len(place.pods()) == 3)
     assert ask(place.openai(), "after the shutdown", tokens=5)
 
@@ -86,7 +86,7 @@ def test_a_budget_that_selects_nothing_says_so(place: Place) -> None:
     manifest = budget("1.00")
     manifest["spec"]["selector"] = {"matchLabels": {"team": "nobody"}}
     place.apply(manifest)
-    place.wait("costbudget", "b", "Ready=False", 10)
+    place.wait("costbudget", "b", "Ready=False")
     assert place.condition("costbudget", "b", "Ready")["reason"] == "NoPoolsSelected"
 
 
@@ -94,4 +94,4 @@ def test_agents_time_costs_money_too(place: Place) -> None:
     place.apply(budget("1.00"), expensive_pool(cost={"onDemandPerHour": "360.00", "spotPerHour": "360.00"}, replicas=1))
     place.wait("agentpool", "assistants", "Ready")
     first = Decimal(place.window("b").get("agents", "0"))
-    eventually("a dime a second", lambda: Decimal(place.window("b")["agents"]) >= first + Decimal("0.3"), timeout_s=15)
+    eventually("a dime a second", lambda: Decimal(place.window("b")["agents"]) >= first + Decimal("0.3"))

@@ -16,7 +16,7 @@ def helm(kubectl: Kubectl, *arguments: str) -> str:
 
 
 def test_the_releases_own_test_passes(kubectl: Kubectl) -> None:
-    assert "Phase:          Succeeded" in helm(kubectl, "test", RELEASE, "--timeout", "60s")
+    assert "Phase:          Succeeded" in helm(kubectl, "test", RELEASE, "--timeout", "180s")
     pods = kubectl("get", "pods", "--namespace", RELEASE_NAMESPACE, "--output", "name")
     assert "test" not in pods, "what passed leaves nothing behind"
 

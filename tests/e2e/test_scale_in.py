@@ -24,7 +24,7 @@ from agentpool_api import keys
 from cluster.errors import ClusterError
 from demo.cluster_setup import RELEASE_NAMESPACE, Kubectl, example
 from tests.e2e.load import Load
-from tests.e2e.place import Place, eventually, pool
+from tests.e2e.place import LOADED, Place, eventually, pool
 
 SCALE_INS = int(os.environ.get("SCALE_INS", "4"))
 POOL, STREAM, GROUP = "workers", "jobs", "agents"
@@ -50,7 +50,7 @@ class Fleet(Place):
     def resize(self, agents: int) -> None:
         self("scale", f"agentpool/{POOL}", f"--replicas={agents}")
 
-    def wait_ready(self, agents: int, *, timeout_s: float = 90) -> None:
+    def wait_ready(self, agents: int, *, timeout_s: float = 180) -> None:
         eventually(f"{agents} ready agents", lambda: len(self.pods(POOL)) == agents, timeout_s)
 
     def load(self, **changes: Any) -> Load:
@@ -69,7 +69,7 @@ class Fleet(Place):
             (group,) = self.redis.xinfo_groups(self.stream)
             return int(group["lag"] + group["pending"])
 
-        eventually("the queue worked off", lambda: rest() == 0, 90)
+        eventually("the queue worked off", lambda: rest() == 0, 180)
         done = self.redis.hgetall(f"{self.stream}:done")
         failed = self.redis.hgetall(f"{self.stream}:failed")
         twice = sum(int(times) > 1 for times in done.values())
@@ -139,7 +139,7 @@ def cost_of(pod: dict[str, Any]) -> int:
     return int(pod["metadata"].get("annotations", {}).get(COST, "0"))
 
 
-@pytest.mark.timeout(120 + 12 * SCALE_INS, func_only=True)
+@pytest.mark.timeout(600 + 12 * SCALE_INS, func_only=True)
 def test_random_scale_ins_under_load_lose_and_cut_nothing_and_take_idle_agents_first(fleet: Fleet) -> None:
     chance = random.Random(15)
     gone, wrong, busy = 0, [], 0
@@ -151,7 +151,7 @@ def test_random_scale_ins_under_load_lose_and_cut_nothing_and_take_idle_agents_f
             least = max(LEAST, MOST - (SCALE_INS - gone))
             rest = min(least + chance.randint(0, 2), MOST - 1) if SCALE_INS - gone > MOST else least
             fleet.resize(rest)
-            eventually("agents to leave", lambda rest=rest: len(fleet.pods(POOL, ready=False)) == rest, 30, 0.1)
+            eventually("agents to leave", lambda rest=rest: len(fleet.pods(POOL, ready=False)) == rest, 120, 0.1)
             leaving, chosen_wrongly = victims_of(fleet, before)
             gone += MOST - rest
             wrong += chosen_wrongly
@@ -172,11 +172,16 @@ def test_a_spot_node_that_ends_and_one_that_is_drained_lose_nothing(fleet: Fleet
     half = len(before) // 2
     with fleet.load() as load:
         fleet("delete", "pod", *before[:half], "--wait=false")
+        eventually("the disruption budget to know of it", lambda: not may_evict(fleet), every_s=0.1)
         refused = sum(evict(fleet, name) for name in before[half:])
-        eventually("other agents", lambda: len(set(fleet.pods(POOL)) - set(before)) == LEAST, 90)
+        eventually("other agents", lambda: len(set(fleet.pods(POOL)) - set(before)) == LEAST, 180)
     print(f"{len(before)} agents sent away, {refused} evictions refused for a while by the disruption budget")
     fleet.verdict(load, "interruption and drain")
     assert refused > 0
+
+
+def may_evict(fleet: Fleet) -> bool:
+    return bool(fleet.get("poddisruptionbudget", POOL)["status"]["disruptionsAllowed"])
 
 
 def evict(fleet: Fleet, name: str) -> int:
@@ -195,7 +200,7 @@ def evict(fleet: Fleet, name: str) -> int:
             return False
         return True
 
-    eventually(f"the eviction of {name}", is_taken, 90, 0.5)
+    eventually(f"the eviction of {name}", is_taken, 180, 0.5)
     return refused
 
 
@@ -212,23 +217,23 @@ def test_a_task_of_a_killed_agent_is_taken_over(fleet: Fleet) -> None:
     name = holder()
     with suppress(ClusterError):
         fleet("delete", "pod", str(name), "--grace-period=0", "--force")
-    eventually("another to finish it", lambda: fleet.redis.hget(f"{fleet.stream}:done", entry) == "1", 60)
+    eventually("another to finish it", lambda: fleet.redis.hget(f"{fleet.stream}:done", entry) == "1")
     assert holder() is None
 
 
 def test_one_task_wakes_the_pool_from_zero(fleet: Fleet) -> None:
     fleet.resize(0)
-    eventually("no agent", lambda: not fleet.all_pods(), 90)
+    eventually("no agent", lambda: not fleet.all_pods(), 180)
     fleet("patch", "agentpool", POOL, "--type=merge", '--patch={"spec":{"replicas":null,"idleTimeout":"1s"}}')
     fleet.wait("agentpool", POOL, "ScalingActive")
-    eventually("the pool to rest", lambda: not fleet.all_pods(), 90)  # it was at work a moment ago
+    eventually("the pool to rest", lambda: not fleet.all_pods(), 180)  # it was at work a moment ago
     entry = fleet.redis.xadd(fleet.stream, {"seconds": "0.5"})
-    woke_s = eventually("an agent made", fleet.all_pods, 30, 0.05)
+    woke_s = eventually("an agent made", fleet.all_pods, 120, 0.05)
     served_s = woke_s + eventually(
-        "the task done", lambda: fleet.redis.hget(f"{fleet.stream}:done", entry) == "1", 60, 0.05
+        "the task done", lambda: fleet.redis.hget(f"{fleet.stream}:done", entry) == "1", 120, 0.05
     )
     print(f"one task at a pool of none: an agent made after {woke_s:.1f} s, the task done after {served_s:.1f} s")
-    assert woke_s <= 3.5
+    assert woke_s <= 3.5 * LOADED
     described = fleet("describe", "agentpool", POOL)
     assert "FirstTask" in described
     assert "queue: 1 unread" in described

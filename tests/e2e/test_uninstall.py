@@ -21,5 +21,5 @@ def test_uninstalling_leaves_pools_serving_and_nothing_stuck(place: Place) -> No
     for resource in ("agentpool/assistants", "costbudget/b"):
         assert place("get", resource, "--output", "jsonpath={.metadata.finalizers}") == ""
     place.kubectl("delete", "namespace", place.namespace, "--wait=false")
-    eventually("the namespace is gone", lambda: f"namespace/{place.namespace}" not in namespaces(place.kubectl), 60)
-    place.kubectl("delete", "crd", "agentpools.agentpool.dev", "costbudgets.agentpool.dev", "--timeout=30s")
+    eventually("the namespace is gone", lambda: f"namespace/{place.namespace}" not in namespaces(place.kubectl))
+    place.kubectl("delete", "crd", "agentpools.agentpool.dev", "costbudgets.agentpool.dev", "--timeout=120s")

@@ -17,6 +17,7 @@ import yaml
 
 from agentpool_api import keys
 from agentpool_operator.manifests.pod_template import SETTLE_S
+from tests.abandoned import RUN
 from tests.redis.runtime_app.conftest import BEARER, KEY, RedisServer, free_port, settings_for, until
 from tests.redis.runtime_app.upstream import STREAM, Call, Upstream, answer, completion, start_stream, stream_part
 
@@ -43,6 +44,7 @@ class Process:
         env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
+            RUN: os.environ[RUN],
             "AGENTPOOL_PORT": str(self.port),
             "AGENTPOOL_SECRETS_DIR": str(self.folder / "secrets"),
             "UP_KEY": "sk-upstream",
