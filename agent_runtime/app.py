@@ -115,10 +115,10 @@ class App(Parts):
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self.settlement is not None:
-            await self.settlement.drain(min(deadline_s - 0.5, clock() + LONGEST_SETTLING_S), clock)
         if self.paraphrases is not None:
             await self.paraphrases.aclose()
+        if self.settlement is not None:
+            await self.settlement.drain(min(deadline_s - 0.5, clock() + LONGEST_SETTLING_S), clock)
         if self.cache is not None and self.cache.shared is not None:
             await self.cache.shared.flush(unix_time())
         if self.cache is not None and self.cache.disk is not None:

@@ -25,12 +25,21 @@ from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.settings import Process
 from agent_runtime.telemetry.instruments import Instruments
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import KindOfAnswers, RuntimeSettings, SemanticCache
+from agentpool_api.runtime_settings import (
+    EXACT_QUESTIONS,
+    KindOfAnswers,
+    RuntimeSettings,
+    SemanticCache,
+    SemanticEmbedder,
+)
 from agentpool_api.runtime_settings import ResponseCache as CacheSettings
 
 if TYPE_CHECKING:
-    from agent_runtime.semantic.embedder import Embedder
     from agent_runtime.semantic.learned import LearnedCache
+    from agent_runtime.semantic.vectors import VectorSource
+
+MakeEmbedder = Callable[[SemanticEmbedder, int, Callable[[], None]], "VectorSource"]
+"""Of a model of the pool; with bytes of vectors to keep, and what to call when its vectors change."""
 
 ENCODER_DIR = "/opt/agentpool/encoder"
 """Where the image keeps the encoder of the semantic cache."""
@@ -117,12 +126,15 @@ def make_paraphrases(
     instruments: Instruments,
     environ: Mapping[str, str],
     unix_time: Callable[[], float],
+    make_embedder: MakeEmbedder,
 ) -> Paraphrases | None:
     """The semantic cache, if it is wanted. Raises RuntimeSetupError when its encoder is not there."""
     wanted = settings.cache.semantic
     if cache is None or not wanted.enabled:
         return None
-    learned, embedder = _make_learned(wanted, process, environ) if wanted.match == "Learned" else (None, None)
+    learned, embedder = None, None
+    if wanted.match == "Learned":
+        learned, embedder = _make_learned(wanted, process, environ, make_embedder)
     keywords = frozenset(word.lower() for word in wanted.keywords) if wanted.match == "DomainWeighted" else None
     return Paraphrases(
         cache,
@@ -138,27 +150,35 @@ def make_paraphrases(
     )
 
 
-def _make_learned(wanted: SemanticCache, process: Process, environ: Mapping[str, str]) -> tuple[LearnedCache, Embedder]:
-    """Raises RuntimeSetupError when the encoder is not there."""
-    folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
+def _make_learned(
+    wanted: SemanticCache, process: Process, environ: Mapping[str, str], make_embedder: MakeEmbedder
+) -> tuple[LearnedCache, VectorSource]:
+    """Raises RuntimeSetupError when the encoder, or what comparing vectors needs, is not there."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.29 and later would report to its vendor
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on matrices of 64 rows more threads only spin
+    cache_bytes = size_bytes(wanted.vector_cache_size)
     try:  # numpy and onnxruntime are loaded only for those who want them
-        from agent_runtime.semantic.embedder import Embedder, Encoder
         from agent_runtime.semantic.learned import LearnedCache
 
-        embedder = Embedder(Encoder(folder), cache_bytes=size_bytes(wanted.vector_cache_size))
+        learned = LearnedCache(
+            delta=wanted.max_wrong_per_mille / 1000,
+            sample_share=wanted.sample_percent / 100,
+            max_entries=wanted.max_entries,
+        )
+        if wanted.max_entries > EXACT_QUESTIONS:
+            import usearch.index  # noqa: F401  (found missing now, not at the question after so many)
+        if wanted.embedder is not None:
+            return learned, make_embedder(wanted.embedder, cache_bytes, learned.begin_anew)
+        from agent_runtime.semantic.embedder import Embedder, Encoder
+
+        folder = Path(environ.get("AGENTPOOL_ENCODER_DIR", ENCODER_DIR))
+        return learned, Embedder(Encoder(folder), cache_bytes=cache_bytes)
     except (ImportError, FileNotFoundError) as error:
         raise RuntimeSetupError(
-            f"{process.field_prefix}cache.semantic.match: Learned needs the encoder, and {error}; "
-            "name its folder in AGENTPOOL_ENCODER_DIR, or set match to Fuzzy or DomainWeighted"
+            f"{process.field_prefix}cache.semantic.match: Learned needs the encoder, and {error}; name its folder in "
+            "AGENTPOOL_ENCODER_DIR, name a model of the pool in cache.semantic.embedder, or set match to Fuzzy or "
+            "DomainWeighted"
         ) from None
-    learned = LearnedCache(
-        delta=wanted.max_wrong_per_mille / 1000,
-        sample_share=wanted.sample_percent / 100,
-        max_entries=wanted.max_entries,
-    )
-    return learned, embedder
 
 
 def _make_precomputed(wanted: SemanticCache, keywords: frozenset[str] | None) -> WordMatcher:

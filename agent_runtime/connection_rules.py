@@ -7,8 +7,11 @@ from urllib.parse import urlsplit
 
 from agent_runtime.errors import RuntimeSetupError
 from agentpool_api.quantity import duration_s
-from agentpool_api.runtime_settings import Tracing
+from agentpool_api.runtime_settings import SemanticEmbedder, Tracing
 from agentpool_api.upstreams import Connections, Model
+
+LONGEST_LOOKUP_S = 10.0
+"""No question waits longer for what was answered before."""
 
 
 def check_models(models: Sequence[Model]) -> None:
@@ -58,6 +61,18 @@ def check_connections(connections: Connections) -> None:
     ):
         if duration_s(text) <= 0:
             raise RuntimeSetupError(f"connections.{field} must be above 0; write it like 30s")
+
+
+def check_embedder(embedder: SemanticEmbedder, models: Sequence[Model]) -> None:
+    """Raises RuntimeSetupError naming the field and what to change."""
+    if embedder.model not in {model.name for model in models if model.kind == "embeddings"}:
+        raise RuntimeSetupError(
+            "cache.semantic.embedder.model: no embeddings model of that name; use the name of one of models[]"
+        )
+    if not 0 < duration_s(embedder.timeout) <= LONGEST_LOOKUP_S:
+        raise RuntimeSetupError(
+            f"cache.semantic.embedder.timeout must be above 0 and at most {LONGEST_LOOKUP_S:g}s; write it like 500ms"
+        )
 
 
 def check_tracing(tracing: Tracing) -> None:

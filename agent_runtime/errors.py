@@ -12,6 +12,10 @@ class RuntimeSetupError(Exception):
     """Raised at start when a setting is bad; its text is one line that names the field and says what to change."""
 
 
+class EmbedderUnavailable(Exception):  # noqa: N818
+    """Raised when the semantic cache can have no vector now; another time it may. The text says why."""
+
+
 class ApiError(Exception):
     """Ends a request with this HTTP status and OpenAI error object.
 

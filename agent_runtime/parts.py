@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from agent_runtime.budget.notice import BudgetView
 from agent_runtime.budget.pricing import price_endpoints, price_models
@@ -49,7 +50,10 @@ from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import Usage
 from agentpool_api import keys
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import RuntimeSettings
+from agentpool_api.runtime_settings import RuntimeSettings, SemanticEmbedder
+
+if TYPE_CHECKING:
+    from agent_runtime.semantic.vectors import VectorSource
 
 unix_time = time.time  # noqa: TID251  (this module is where the clocks are read)
 clock = time.monotonic
@@ -70,14 +74,18 @@ class Parts:
         self.budget = BudgetView()
         self.response_times = make_response_times(settings.response_time)
         self.cache = make_cache(settings, process, self.link, unix_time, clock)
-        self.paraphrases = make_paraphrases(settings, process, self.cache, self.instruments, environ, unix_time)
-        self.guard = self._make_guard()
         self.routes = make_routes(settings.models, process.field_prefix)
         self.pool = Pool(settings.connections, self.trust, environ)
         self.upstream = self._make_upstream()
         self.reach = self._make_reach()
         self.slots = self._make_slots()
         self.accounts = self._make_accounts()
+        self.asking = self._make_asking()
+        self.request_ids = request_ids(secrets.token_hex(8))
+        self.paraphrases = make_paraphrases(
+            settings, process, self.cache, self.instruments, environ, unix_time, self._make_embedder
+        )
+        self.guard = self._make_guard()
         self.pipeline = self._make_pipeline()
         self.answering = self._make_answering()
         self.conversations = self._make_conversations()
@@ -161,11 +169,28 @@ class Parts:
             unix_time=unix_time,
         )
 
+    def _make_embedder(
+        self, wanted: SemanticEmbedder, cache_bytes: int, on_new_space: Callable[[], None]
+    ) -> VectorSource:
+        from agent_runtime.pipeline.embedding import EndpointEmbedder  # numpy is loaded only where it is wanted
+
+        return EndpointEmbedder(
+            next(route for route in self.routes if (route.kind, route.model) == ("embeddings", wanted.model)),
+            self.asking,
+            self.accounts,
+            self.instruments,
+            patience_s=duration_s(wanted.timeout),
+            cache_bytes=cache_bytes,
+            request_id=self.request_ids,
+            clock=clock,
+            on_new_space=on_new_space,
+        )
+
     def _make_pipeline(self) -> Pipeline:
         cost_of = self.accounts.cost_of
         return Pipeline(
             routes={(one.kind, one.model): one for route in self.routes for one in operations_of(route)},
-            asking=self._make_asking(),
+            asking=self.asking,
             batching=self._make_batching(),
             cache=self.cache,
             slots=self.slots,
@@ -271,7 +296,7 @@ class Parts:
             instruments=self.instruments,
             models=model_names(self.settings),
             max_body_bytes=size_bytes(self.settings.limits.max_body_size),
-            request_ids=request_ids(secrets.token_hex(8)),
+            request_ids=self.request_ids,
             clock=clock,
             started_s=unix_time(),
             tracer=self.tracer,

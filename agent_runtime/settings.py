@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from agent_runtime.connection_rules import check_connections, check_models, check_tracing
+from agent_runtime.connection_rules import check_connections, check_embedder, check_models, check_tracing
 from agent_runtime.errors import RuntimeSetupError
 from agent_runtime.redis.wire import Address, parse_url
 from agentpool_api.quantity import duration_s, size_bytes
@@ -151,6 +151,8 @@ def _check_rules(settings: RuntimeSettings) -> None:
         raise RuntimeSetupError("cache.semantic.enabled needs cache.enabled: switch both on, or the semantic cache off")
     if semantic.match == "DomainWeighted" and not semantic.keywords:
         raise RuntimeSetupError("cache.semantic.keywords is empty: DomainWeighted needs the words of your domain")
+    if semantic.embedder is not None:
+        check_embedder(semantic.embedder, settings.models)
     if settings.right_sizing.mode != "Off" and not any(model.profile for model in settings.models):
         raise RuntimeSetupError(
             "rightSizing has no model to choose: give models[] a profile, or set rightSizing.mode to Off"

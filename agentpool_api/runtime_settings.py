@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 from agentpool_api.quantity import Duration, Size
 from agentpool_api.schema import ApiModel
 from agentpool_api.serving import Batching, ResponseTime
-from agentpool_api.upstreams import Connections, DnsName, Model
+from agentpool_api.upstreams import Connections, DnsName, Model, ModelName
 
 SECRETS_DIR = "/var/run/agentpool/secrets"
 CACHE_DIR = "/var/cache/agentpool"
@@ -40,6 +40,19 @@ class PrecomputedAnswer(ApiModel):
     """The text that is answered."""
 
 
+EXACT_QUESTIONS = 10_000
+"""Up to so many questions are searched one by one, with numpy alone; above, a graph's library is needed."""
+
+
+class SemanticEmbedder(ApiModel):
+    """An embeddings model of the pool, called and billed like any other. It gets the questions and their answers."""
+
+    model: ModelName
+    """Name of one of `models[]` whose kind is embeddings. All its endpoints must serve the same model."""
+    timeout: Duration = "500ms"
+    """Longest wait for a question's vector, 10s at most; then the question is asked as if it were new."""
+
+
 class SemanticCache(ApiModel):
     """Serve a stored answer to the same question in other words. Only single questions without tools count."""
 
@@ -48,12 +61,14 @@ class SemanticCache(ApiModel):
     match: Literal["Learned", "Fuzzy", "DomainWeighted"] = "Learned"
     """Learned compares meaning and learns, answer by answer, how much likeness is enough. Fuzzy needs more than 70 % of
     the words to be the same; DomainWeighted a score above 0.65, 60 % of it keywords and 40 % words."""
+    embedder: SemanticEmbedder | None = None
+    """Learned: the model that turns texts into vectors; the encoder in the runtime's image when absent."""
     max_wrong_per_mille: Annotated[int, Field(ge=1, le=100)] = 10
     """Learned: most wrong answers in a thousand served."""
     sample_percent: Annotated[int, Field(ge=1, le=50)] = 3
     """Learned: share of hits that ask the model all the same, to learn from its answer."""
     max_entries: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Most questions held in the process."""
+    """Most questions held in the process; above 10000 the image with the encoder is needed in any case."""
     vector_cache_size: Size = "16Mi"
     """Learned: most bytes of embeddings kept for texts seen again."""
     keywords: Annotated[
@@ -202,6 +217,11 @@ class RuntimeSettings(ApiModel):
             "!has(self.responseTime.fallbackModel)"
             " || self.models.exists(m, m.name == self.responseTime.fallbackModel && m.kind == 'chat')",
             "responseTime.fallbackModel names no chat model of the pool: use the name of one of models[]",
+        ),
+        (
+            "!has(self.cache.semantic.embedder)"
+            " || self.models.exists(m, m.name == self.cache.semantic.embedder.model && m.kind == 'embeddings')",
+            "cache.semantic.embedder.model names no embeddings model of the pool: use the name of one of models[]",
         ),
     )
 

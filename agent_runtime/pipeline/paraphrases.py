@@ -7,6 +7,7 @@ expiry, eviction and purge hold for both. Whatever fails here or takes too long 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,19 +17,24 @@ import orjson
 from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.keys import cache_key, wants_samples
 from agent_runtime.cache.responses import Found, Lookup, ResponseCache
+from agent_runtime.errors import EmbedderUnavailable
 from agent_runtime.models.assembly import completion_of, whole_answer
 from agent_runtime.requests import CHAT, Request
 from agent_runtime.semantic.matcher import WordMatcher
 from agent_runtime.semantic.question import Question, single_question
 from agent_runtime.telemetry.instruments import Instruments
+from agent_runtime.telemetry.logs import log
 from agent_runtime.usage import Usage
 
-if TYPE_CHECKING:  # numpy and onnxruntime are loaded only where questions are compared by meaning
-    from agent_runtime.semantic.embedder import Embedder
+if TYPE_CHECKING:  # numpy is loaded only where questions are compared by meaning
     from agent_runtime.semantic.learned import Consultation, LearnedCache
+    from agent_runtime.semantic.vectors import Vectors, VectorSource
 
-PATIENCE_S = 0.25
-"""Longest wait for the embedder; a busy one costs an answer from the cache, not the caller's time."""
+FORGET_PATIENCE_S = 10.0
+"""Longest wait for the vector of a statement whose neighbours are to be forgotten; then all questions are."""
+
+CLOSING_S = 1.0
+"""Longest wait for what is being learned when the runtime ends."""
 
 PRECOMPUTED = "precomputed"
 
@@ -50,7 +56,7 @@ class Paraphrases:
         cache: ResponseCache,
         *,
         learned: LearnedCache | None,
-        embedder: Embedder | None,
+        embedder: VectorSource | None,
         matcher: WordMatcher,
         precomputed: WordMatcher,
         answers: Sequence[str],
@@ -106,10 +112,10 @@ class Paraphrases:
             key = matched[0] if matched is not None else None
             outcome = "hit" if key is not None else "empty"
         else:
-            consultation = await self._consult(place, question.text, now_s)
-            if consultation is None:
-                return self._told("late", None), None
-            key, outcome = consultation.key, consultation.outcome.partition(":")[0]
+            consulted = await self._consult(place, question.text, now_s)
+            if isinstance(consulted, str):
+                return self._told(consulted, None), None
+            consultation, key, outcome = consulted, consulted.key, consulted.outcome.partition(":")[0]
         found = await self._stored(key, request, now_s) if key is not None else None
         if key is not None and found is None:
             outcome = "gone"
@@ -126,13 +132,18 @@ class Paraphrases:
 
     async def drop_near(self, tenant: str, statement: str, similarity: float) -> int:
         """Drop a tenant's questions near a statement, and their answers in every tier; gives their number."""
-        learned = self._learned
-        if learned is None or self._embedder is None:
+        learned, embedder = self._learned, self._embedder
+        if learned is None or embedder is None:
             keys = self._matcher.drop_near(tenant, statement, similarity)
         else:
-            keys = await self._embedder.run(
-                [statement], lambda vectors: learned.drop_near(tenant, vectors[0], similarity)
-            )
+            try:
+                async with asyncio.timeout(FORGET_PATIENCE_S):
+                    keys = await embedder.run(
+                        [statement], lambda vectors: learned.drop_near(tenant, vectors[0], similarity)
+                    )
+            except (EmbedderUnavailable, TimeoutError):
+                log(logging.WARNING, "forgetting all of a caller's questions: nobody can tell which are near")
+                keys = await embedder.run([], lambda _: learned.drop_near(tenant, None, similarity))
         await self._cache.drop(keys)
         return len(keys)
 
@@ -142,21 +153,27 @@ class Paraphrases:
             self._begin(self._embedder.forget_cached())
 
     async def aclose(self) -> None:
-        """Finish what is being learned."""
-        await asyncio.gather(*self._learning, return_exceptions=True)
+        """Finish what is being learned, as far as it takes no longer than a moment."""
+        if self._learning:
+            _, unfinished = await asyncio.wait(self._learning, timeout=CLOSING_S)
+            for task in unfinished:
+                task.cancel()
         if self._embedder is not None:
-            await asyncio.to_thread(self._embedder.close)
+            await self._embedder.aclose()
 
-    async def _consult(self, place: str, text: str, now_s: float) -> Consultation | None:
+    async def _consult(self, place: str, text: str, now_s: float) -> Consultation | str:
+        """What is known of a question, or why nobody can tell: late, unavailable."""
         learned, embedder, chance = self._learned, self._embedder, self._chance()
         assert learned is not None and embedder is not None  # noqa: S101  (the constructor's contract)
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(embedder.patience_s):
                 return await embedder.run(
                     [text], lambda vectors: learned.consult(place, text, vectors[0], now_s=now_s, chance=chance)
                 )
         except TimeoutError:
-            return None
+            return "late"
+        except EmbedderUnavailable:
+            return "unavailable"
 
     async def _stored(self, key: str, request: Request, now_s: float) -> Found | None:
         """The answer of a known question, from any tier; a question whose answer is gone is forgotten."""
@@ -174,12 +191,15 @@ class Paraphrases:
     async def _learn(self, asked: Consultation, tenant: str, key: str, text: str, expires_s: float) -> None:
         learned, embedder = self._learned, self._embedder
         assert learned is not None and embedder is not None  # noqa: S101
-        await embedder.run(
-            [text],
-            lambda vectors: learned.learn(
-                asked, tenant=tenant, key=key, answer=text, answer_vector=vectors[0], expires_s=expires_s
-            ),
-        )
+
+        def learn(vectors: list[Vectors]) -> None:
+            vector = vectors[0] if vectors else None
+            learned.learn(asked, tenant=tenant, key=key, answer=text, answer_vector=vector, expires_s=expires_s)
+
+        try:
+            await embedder.run([text], learn)
+        except EmbedderUnavailable:
+            await embedder.run([], learn)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

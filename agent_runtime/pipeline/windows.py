@@ -46,6 +46,10 @@ class Windows(Generic[Item, Result]):
             window.leave()
             raise
 
+    async def ended(self) -> None:
+        """Wait until no batch is on its way."""
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
     def _close(self, group: str) -> None:
         window = self._open.pop(group)
         if window.timer is not None:

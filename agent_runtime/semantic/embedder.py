@@ -10,20 +10,18 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-Vectors = NDArray[np.float32]
-Result = TypeVar("Result")
+from agent_runtime.semantic.vectors import Result, VectorCache, Vectors
 
 BATCH = 32
 BATCH_CHARACTERS = 4000
@@ -32,8 +30,8 @@ MOST_TOKENS = 256
 """MiniLM was trained on no more; the rest of a longer text does not count."""
 WINDOW_S = 0.002
 """Longest wait for more texts once two are there."""
-CACHED_BYTES_OVERHEAD = 250
-"""Objects around a cached vector (sys.getsizeof, rounded up)."""
+PATIENCE_S = 0.25
+"""Longest wait for the embedder; a busy one costs an answer from the cache, not the caller's time."""
 
 
 class Encoder:
@@ -109,12 +107,20 @@ class Embedder:
 
     def __init__(self, encoder: Encoder, *, cache_bytes: int) -> None:
         self._encoder = encoder
-        self._cache_bytes = cache_bytes
-        self.cached_bytes = 0
-        self._cache: OrderedDict[str, Vectors] = OrderedDict()
+        self._cache = VectorCache(cache_bytes)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="embedder", daemon=True)
         self._thread.start()
+
+    @property
+    def patience_s(self) -> float:
+        """Longest wait for the vector of a question."""
+        return PATIENCE_S
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of the vectors kept for texts seen again."""
+        return self._cache.size_bytes
 
     async def run(self, texts: Sequence[str], then: Callable[[list[Vectors]], Result]) -> Result:
         """Embed texts, then call ``then`` with their vectors in the embedder's thread; gives its result.
@@ -129,12 +135,16 @@ class Embedder:
 
     async def embed(self, text: str) -> Vectors:
         """The vector [384] of a text; at once when it is cached."""
-        known = self._cache.get(text)
+        known = self._cache.peek(text)
         return known if known is not None else await self.run([text], lambda vectors: vectors[0])
 
     async def forget_cached(self) -> None:
         """Let all cached vectors go."""
-        await self.run([], lambda _: self._forget_cached())
+        await self.run([], lambda _: self._cache.clear())
+
+    async def aclose(self) -> None:
+        """End the thread after the jobs it has."""
+        await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         """End the thread after the jobs it has."""
@@ -179,28 +189,13 @@ class Embedder:
         found: dict[str, Vectors] = {}
         for text in texts:
             if (known := self._cache.get(text)) is not None:
-                self._cache.move_to_end(text)
                 found[text] = known
         missing = [text for text in texts if text not in found]
         if missing:
             for text, vector in zip(missing, self._encoder.encode_all(missing), strict=True):
                 found[text] = vector
-                self._keep(text, vector.copy())
+                self._cache.keep(text, vector.copy())
         return found
-
-    def _forget_cached(self) -> None:
-        self._cache.clear()
-        self.cached_bytes = 0
-
-    def _keep(self, text: str, vector: Vectors) -> None:
-        self._cache[text] = vector
-        self.cached_bytes += _size(text)
-        while self.cached_bytes > self._cache_bytes and self._cache:
-            self.cached_bytes -= _size(self._cache.popitem(last=False)[0])
-
-
-def _size(text: str) -> int:
-    return 384 * 4 + len(text.encode()) + CACHED_BYTES_OVERHEAD
 
 
 def _finish(job: _Job[Any], vectors: dict[str, Vectors]) -> None:

@@ -6,14 +6,20 @@ precision) proposes and the exact products decide. Slots of removed rows are use
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import Index
 
-Vectors = NDArray[np.float32]
+from agent_runtime.semantic.vectors import Vectors
+from agentpool_api.runtime_settings import EXACT_QUESTIONS
+
+if TYPE_CHECKING:  # the lean image has no such library, and 10,000 questions need none
+    from usearch.index import Index
+
 Slots = NDArray[np.intp]
 
-EXACT_ROWS = 10_000
+EXACT_ROWS = EXACT_QUESTIONS
 _FIRST_ROWS = 16
 
 
@@ -87,6 +93,8 @@ class VectorIndex:
 
     def _make_graph(self) -> Index:
         """Parameters of the knowledge base's index: M 16, 200 candidates on insertion; searched wider, for recall."""
+        from usearch.index import Index
+
         width = self._rows.shape[1]
         graph = Index(ndim=width, metric="ip", dtype="f16", connectivity=16, expansion_add=200, expansion_search=128)
         slots = np.flatnonzero(self._alive)

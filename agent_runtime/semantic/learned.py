@@ -14,8 +14,9 @@ from hashlib import blake2b
 import numpy as np
 
 from agent_runtime.semantic.facets import Facets, differing, read_facets
-from agent_runtime.semantic.index import VectorIndex, Vectors
+from agent_runtime.semantic.index import VectorIndex
 from agent_runtime.semantic.risk import RiskBudget, RiskModel
+from agent_runtime.semantic.vectors import Vectors
 from agent_runtime.semantic.vote import NEIGHBOURS, Vote, vote
 from agent_runtime.semantic.words import Words, overlap, words
 
@@ -46,6 +47,8 @@ class Consultation:
     """Estimated probability that the answer is wrong; 1 when there is none."""
     similarity: float
     vote: Vote | None
+    epoch: int = 0
+    """Vectors of another epoch are another encoder's."""
 
 
 @dataclass(slots=True)
@@ -83,13 +86,19 @@ class _Scope:
 class LearnedCache:
     """Questions and answers of a pool, with what they taught about being wrong."""
 
-    def __init__(self, *, delta: float, sample_share: float, max_entries: int, width: int = 384) -> None:
+    def __init__(self, *, delta: float, sample_share: float, max_entries: int) -> None:
         """``delta``: most wrong answers among those served, in (0, 1). ``sample_share``: share of hits given up."""
-        self._risk = RiskModel()
-        self._budget = RiskBudget(delta)
+        self._delta = delta
         self._sample_share = sample_share
         self._max_entries = max_entries
-        self._width = width
+        self._epoch = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget everything, and what a consultation before this one taught: vectors come from another encoder now."""
+        self._epoch += 1
+        self._risk = RiskModel()
+        self._budget = RiskBudget(self._delta)
         self._scopes: dict[str, _Scope] = {}
         self._order: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._by_key: dict[str, tuple[str, int]] = {}
@@ -108,7 +117,7 @@ class LearnedCache:
         place = self._scopes.get(scope)
         neighbours, found = self._ask(place, vector, now_s) if place is not None else ([], None)
         if found is None:
-            return Consultation(scope, text, vector, None, "empty", 1.0, 0.0, None)
+            return Consultation(scope, text, vector, None, "empty", 1.0, 0.0, None, self._epoch)
         supporters = [neighbours[position] for position in found.supporters]
         risk, outcome = self._risk.risk(found.margin, found.answer), "hit"
         if risk <= self._budget.highest:  # the checks cost more than the vote: made where they can matter
@@ -121,7 +130,7 @@ class LearnedCache:
         key = supporters[0].key if outcome == "hit" else None
         if key is not None:
             self._order.move_to_end((scope, supporters[0].slot))
-        return Consultation(scope, text, vector, key, outcome, risk, found.similarity, found)
+        return Consultation(scope, text, vector, key, outcome, risk, found.similarity, found, self._epoch)
 
     def learn(
         self,
@@ -137,8 +146,10 @@ class LearnedCache:
 
         ``answer_vector`` lets answers in other words count as the same; without it only equal texts do.
         """
+        if asked.epoch != self._epoch:
+            return
         self.forget(key)
-        place = self._scopes.setdefault(asked.scope, _Scope(tenant, self._width))
+        place = self._scopes.setdefault(asked.scope, _Scope(tenant, len(asked.vector)))
         true = self._identify(place, asked, answer, answer_vector)
         if asked.vote is not None and asked.vote.answer in place.answers:
             self._risk.observe(asked.vote.margin, asked.vote.answer, wrong=asked.vote.answer != true)
@@ -157,13 +168,17 @@ class LearnedCache:
         if held is not None:
             self._drop(*held)
 
-    def drop_near(self, tenant: str, vector: Vectors, similarity: float) -> list[str]:
-        """Drop a tenant's questions near a statement, and all others with their answers; gives the keys."""
+    def drop_near(self, tenant: str, vector: Vectors | None, similarity: float) -> list[str]:
+        """Drop a tenant's questions near a statement, and all others with their answers; gives the keys.
+
+        Without a vector nobody knows what is near: all of the tenant's questions go.
+        """
         keys: list[str] = []
         for name, place in list(self._scopes.items()):
             if place.tenant != tenant:
                 continue
-            answers = {place.known[slot].answer for slot in place.index.near(vector, similarity)}
+            near = place.known if vector is None else place.index.near(vector, similarity)
+            answers = {place.known[slot].answer for slot in near}
             doomed = [known for known in place.known.values() if known.answer in answers]
             keys.extend(known.key for known in doomed)
             for known in doomed:

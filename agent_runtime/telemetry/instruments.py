@@ -62,8 +62,19 @@ class Instruments:
         self._semantic = Counter(
             P + "semantic_lookups",
             "Single questions by what the semantic cache found: hit, sampled, risky, unconfirmed, differs, empty, "
-            "gone, late, precomputed.",
+            "gone, late, unavailable, precomputed.",
             ["outcome"],
+            registry=registry,
+        )
+        self._semantic_vectors = Counter(
+            P + "semantic_vectors",
+            "Texts the semantic cache had embedded by a model of the pool: embedded, cached, failed.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.semantic_restarts = Counter(
+            P + "semantic_restarts",
+            "Times that model gave other vectors than before, and the semantic cache began anew.",
             registry=registry,
         )
         self._tokens = Counter(
@@ -144,6 +155,9 @@ class Instruments:
 
     def semantic_result(self, outcome: str) -> None:
         self._add(self._semantic, outcome)(1)
+
+    def semantic_vector(self, outcome: str) -> None:
+        self._add(self._semantic_vectors, outcome)(1)
 
     def first_token(self, model: str, seconds: float) -> None:
         self._observe(self._first_token, model)(seconds)

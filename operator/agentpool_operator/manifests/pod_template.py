@@ -14,7 +14,7 @@ from agentpool_api.labels import (
     RUNTIME_PORT,
 )
 from agentpool_api.quantity import duration_s, size_bytes
-from agentpool_api.runtime_settings import CA_DIR, CACHE_DIR, CONFIG_PATH, SECRETS_DIR
+from agentpool_api.runtime_settings import CA_DIR, CACHE_DIR, CONFIG_PATH, EXACT_QUESTIONS, SECRETS_DIR
 from agentpool_operator.errors import ManifestRefusedError
 from agentpool_operator.manifests.config import make_config_map
 from agentpool_operator.manifests.merge import merged
@@ -101,18 +101,20 @@ def _runtime_container(values: PoolValues, capacity_type: str) -> dict[str, Any]
 
 
 def _image(values: PoolValues) -> str:
-    """The lean image, or the one with the encoder for a pool that compares questions by meaning.
+    """The lean image, or the one with the encoder for a pool that compares questions by meaning with it.
 
     Raises ManifestRefusedError when there is none: without it the agents could only crash.
     """
-    cache = values.spec.runtime.cache
-    if not (cache.enabled and cache.semantic.enabled and cache.semantic.match == "Learned"):
+    cache, semantic = values.spec.runtime.cache, values.spec.runtime.cache.semantic
+    compares = cache.enabled and semantic.enabled and semantic.match == "Learned"
+    if not compares or (semantic.embedder is not None and semantic.max_entries <= EXACT_QUESTIONS):
         return values.runtime.image
     if not values.runtime.semantic_image:
         raise ManifestRefusedError(
             "SemanticImageMissing",
             "spec.runtime.cache.semantic.match: Learned needs the runtime with the encoder, and the operator was "
-            "given none: set images.semantic.repository of the chart, or match to Fuzzy or DomainWeighted",
+            "given none: set images.semantic.repository of the chart, or match to Fuzzy or DomainWeighted, or name a "
+            f"model of the pool in cache.semantic.embedder (with maxEntries of {EXACT_QUESTIONS} at most)",
         )
     return values.runtime.semantic_image
 

@@ -24,10 +24,17 @@ def test_a_pool_that_compares_by_meaning_gets_the_image_with_the_encoder() -> No
     assert image(BOTH, semantic={"enabled": True}) == "with-encoder:1"
 
 
-@pytest.mark.parametrize("semantic", [{}, {"enabled": True, "match": "Fuzzy"}])
+EMBEDDER = {"enabled": True, "embedder": {"model": "embed"}}
+
+
+@pytest.mark.parametrize("semantic", [{}, {"enabled": True, "match": "Fuzzy"}, EMBEDDER])
 def test_every_other_pool_gets_the_lean_one(semantic: dict[str, Any]) -> None:
     assert image(BOTH, semantic=semantic) == "lean:1"
     assert image(RuntimeImage(image="lean:1"), semantic=semantic) == "lean:1"
+
+
+def test_more_questions_than_are_searched_one_by_one_need_the_image_with_the_library() -> None:
+    assert image(BOTH, semantic=EMBEDDER | {"maxEntries": 10_001}) == "with-encoder:1"
 
 
 def test_without_such_an_image_the_pool_says_what_to_set() -> None:

@@ -1,120 +1,18 @@
 """A caller of the running runtime gets answers to questions asked before in other words, and can see and undo it."""
 
-import asyncio
-import json
-from contextlib import asynccontextmanager
-from unittest.mock import patch
-
-import aiohttp
 import pytest
-from aiohttp import web
 
-from agent_runtime.app import App
 from agent_runtime.errors import RuntimeSetupError
-from agent_runtime.settings import load_process, parse_settings
+from agent_runtime.settings import parse_settings
+from tests.unit.runtime.semantic.serving import running, taught
 
 PARAPHRASE = {"role": "user", "content": "how can i reset my password please"}
-
-
-class Model:
-    """An endpoint that answers by subject and counts its calls."""
-
-    def __init__(self) -> None:
-        self.questions: list[str] = []
-        self.version = 1
-
-    async def answer(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        question = body["messages"][-1]["content"]
-        self.questions.append(question)
-        subject = "hours" if "hours" in question or "open" in question else "password"
-        message = {"role": "assistant", "content": f"All about {subject} in edition {self.version}."}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A machine at work elsewhere may hold the encoder up for longer than a caller of the product should wait."""
-    monkeypatch.setattr("agent_runtime.pipeline.paraphrases.PATIENCE_S", 10.0)
-
-
-@asynccontextmanager
-async def running(encoder_dir, chance=0.99, cache=None, **semantic):
-    """A runtime, its endpoint, and a client. ``chance`` decides whether a hit is given up to learn."""
-    model = Model()
-    upstream = web.Application()
-    upstream.router.add_post("/v1/chat/completions", model.answer)
-    runner = web.AppRunner(upstream)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    settings = parse_settings(
-        {
-            "models": [{"name": "m", "endpoint": f"http://127.0.0.1:{port}/v1"}],
-            "cache": {"semantic": {"enabled": True} | semantic} | (cache or {}),
-        },
-        refuse_unknown=True,
-    )
-    environ = {"AGENTPOOL_API_KEY": "one", "AGENTPOOL_PORT": "0", "AGENTPOOL_ENCODER_DIR": str(encoder_dir)}
-    try:
-        with patch("agent_runtime.caching.random.random", return_value=chance):
-            app = App(settings, load_process(environ), environ)
-        await app.start()
-        url, headers = f"http://127.0.0.1:{app.server.port}", {"Authorization": "Bearer one"}
-        try:
-            async with aiohttp.ClientSession(url, headers=headers) as client:
-                yield model, Client(client)
-        finally:
-            await app.drain()
-    finally:
-        await runner.cleanup()
-
-
-class Client:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-
-    async def ask(self, question: str, **fields) -> tuple[str, str]:
-        """What the cache did, and the text of the answer."""
-        body = {"model": "m", "messages": [{"role": "user", "content": question}]} | fields
-        async with self.session.post("/v1/chat/completions", json=body) as reply:
-            assert reply.status == 200, await reply.text()
-            if not fields.get("stream"):
-                text = (await reply.json())["choices"][0]["message"]["content"]
-            else:
-                lines = [line[6:] for line in (await reply.text()).splitlines() if line.startswith("data: {")]
-                deltas = [choice["delta"] for line in lines for choice in json.loads(line)["choices"]]
-                text = "".join(delta.get("content") or "" for delta in deltas)
-            status = reply.headers["cache-status"]
-            assert ("hit" in status) == (reply.headers["x-agentpool-cache"] in ("l1", "semantic", "precomputed"))
-            return reply.headers["x-agentpool-cache"], text
-
-    async def post(self, path: str, body: object) -> tuple[int, dict]:
-        async with self.session.post(path, json=body) as reply:
-            return reply.status, await reply.json()
-
-    async def metric(self, line: str) -> float:
-        async with self.session.get("/metrics") as reply:
-            found = [row for row in (await reply.text()).splitlines() if row.startswith(line + " ")]
-            return float(found[0].rpartition(" ")[2]) if found else 0.0
-
-    async def known(self, count: int) -> None:
-        """Wait until so many questions are learned."""
-        async with asyncio.timeout(15):
-            while await self.metric("agentpool_runtime_semantic_questions") != count:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-
-async def taught(client: Client) -> None:
-    """Three questions asked upstream: two about passwords, one about opening hours."""
-    for number, question in enumerate(
-        ["how do i reset my password", "please can you reset my password", "what are your opening hours"], start=1
-    ):
-        assert (await client.ask(question))[0] == "miss"
-        await client.known(number)
+    monkeypatch.setattr("agent_runtime.semantic.embedder.PATIENCE_S", 10.0)
 
 
 async def test_a_question_in_other_words_is_answered_without_the_model(encoder_dir):
