@@ -1,6 +1,6 @@
 """How often does the semantic cache answer, and how often wrongly?
 
-    python benchmarks/semantic_cache.py DATA [--model FOLDER] [--orders N] [--vectors FILE]
+    python benchmarks/semantic_cache.py DATA [--model FOLDER] [--orders N] [--spaces] [--vectors FILE]
 
 DATA holds ``cache_banking77_stream.jsonl.gz``, ``cache_clinc150_stream.jsonl.gz`` and
 ``cache_banking77_pairs.jsonl.gz``. A stream is replayed in its order. The intent stands for the answer: a hit is
@@ -11,7 +11,9 @@ threshold can reach at best, chosen in hindsight.
 
 ``--orders N`` repeats all that on N random orders of the streams and on N random halves of their intents: the
 settings were chosen on these files, and other intents in other orders are the nearest to unseen traffic that they
-offer.
+offer. ``--spaces`` repeats it with vectors as other encoders give them, made of the same ones: a similarity that all
+texts have in common is added (in the spaces of many encoders strangers have a cosine of 0.7), or they are projected to
+fewer dimensions, which is a worse encoder.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import gzip
 import json
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +181,19 @@ def halved(stream: Stream, seed: int) -> Stream:
     )
 
 
+def spaces(stream: Stream) -> list[Stream]:
+    """The stream in the vector spaces of pretended encoders."""
+    found = []
+    for common in (0.5, 0.7, 0.85):
+        shared = np.full((len(stream.vectors), 1), common**0.5, np.float32)
+        found.append((f"strangers at {common}", np.hstack([(1 - common) ** 0.5 * stream.vectors, shared])))
+    for dimensions in (64, 24):
+        matrix = np.random.default_rng(0).normal(size=(stream.vectors.shape[1], dimensions)).astype(np.float32)
+        projected = stream.vectors @ matrix
+        found.append((f"{dimensions} dimensions", projected / np.linalg.norm(projected, axis=1, keepdims=True)))
+    return [replace(stream, name=f"{stream.name}, {name}", vectors=vectors) for name, vectors in found]
+
+
 def _part(stream: Stream, numbers: list[int], kind: str) -> Stream:
     return Stream(
         f"{stream.name}, {kind}",
@@ -193,6 +208,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=Path("build/encoder"), help="folder of model.onnx (make encoder)")
     parser.add_argument("--orders", type=int, default=0, help="random orders and halves beside the order of the files")
+    parser.add_argument("--spaces", action="store_true", help="also in the vector spaces of pretended encoders")
     parser.add_argument("--vectors", type=Path, help="keep the embeddings in this .npz file")
     options = parser.parse_args()
 
@@ -227,6 +243,9 @@ def main() -> None:
             for number in range(options.orders):
                 varied = vary(stream, number)
                 print(replay(varied, seed=number).row(f"{varied.name} {number}, learned"), flush=True)
+    for stream in streams if options.spaces else ():
+        for other in spaces(stream):
+            print(replay(other, seed=0).row(f"{other.name}, learned"), flush=True)
     pairs(read["banking77_pairs"], vectors)
 
 

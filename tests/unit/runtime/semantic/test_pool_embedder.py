@@ -162,6 +162,8 @@ async def test_what_was_asked_before_the_change_teaches_nothing_after_it(tmp_pat
         await embed(client, "something else")
         learned.learn(asked, tenant="t", key="k", answer="a", answer_vector=None, expires_s=9.0)
         assert len(learned) == 0
+        (vector,) = await embed(client, "how do i reset my password")
+        assert len(vector) == 32  # not the one that was kept
 
 
 async def test_when_nobody_can_tell_what_is_near_all_of_the_callers_questions_are_forgotten(tmp_path, embeddings):
