@@ -181,17 +181,13 @@ class EndpointEmbedder:
             request_id=self._request_id(),
             started_s=self._clock(),
         )
-        try:
-            answer = await self._asking.ask(request, self._route, None, {})
-        except asyncio.CancelledError:
-            self._accounts.book_call(request, estimate(fields, 0))
-            raise
+        answer = await self._asking.ask(request, self._route, None, {})
         answer.close()
         try:
             usage, _ = read_answer(answer.first, EMBEDDINGS)
         except NotJson:
             usage = None
-        self._accounts.book_call(request, usage or estimate(fields, 0))
+        self._accounts.book_call(request, usage or estimate(fields, 0), answer.endpoint)
         return answer.first
 
     def _number_of(self, space: tuple[str, int]) -> int:

@@ -54,7 +54,7 @@ async def test_texts_go_together_the_same_once_and_known_ones_never(tmp_path, em
     async with with_model(tmp_path, embeddings) as (_, client):
         texts = [f"text {number}" for number in range(40)]
         await asyncio.gather(*(embed(client, text) for text in [*texts, *texts]))
-        assert [len(batch) for batch in embeddings.batches] == [32, 8]
+        assert sorted(len(batch) for batch in embeddings.batches) == [8, 32]
         again = await embed(client, *texts)
         assert len(embeddings.batches) == 2
         assert [await client.metric(VECTORS % what) for what in ("embedded", "cached")] == [40, 40]
