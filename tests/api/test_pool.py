@@ -263,6 +263,7 @@ def test_transitions_are_told_once(operator: Operator, pool: Pool, cluster: Clus
     watch(operator, 4, 2)
     told = [event["reason"] for event in pool.events()]
     assert sorted(told) == ["AgentsReady", "Scaled", "Scaled"]
+    assert operator.metric("agentpool_pool_size_changes_total") == 2, "one reason for each change"
 
 
 def test_a_pool_deleted_and_made_anew_begins_anew(operator: Operator, pool: Pool, cluster: Cluster):

@@ -201,6 +201,7 @@ async def _report(context: Context, key: PoolKey, state: PoolState, outcome: Out
     written = await patch_status(context.api, AGENT_POOL, body, status)
     if written is not None:
         context.store.put(written)
+        pool_metrics.count_change(key, before, status)
         occurrences = pool_occurrences(before, status)
         await post_events(context.api, body, occurrences, instance=context.settings.identity, now=now)
 

@@ -34,6 +34,12 @@ def show(pool: PoolKey, status: AgentPoolStatus, stats: PoolStats, *, now_s: flo
             metric.labels(*pool).set(value)
 
 
+def count_change(pool: PoolKey, before: AgentPoolStatus, after: AgentPoolStatus) -> None:
+    """Count a change of size that a status tells for the first time."""
+    if after.decisions[:1] != before.decisions[:1]:
+        metrics.SIZE_CHANGES.labels(*pool, after.decisions[0].reason).inc()
+
+
 def forget(pool: PoolKey) -> None:
     """Drop the series of a pool that is gone."""
     metrics.forget_pool(pool.namespace, pool.name)
