@@ -24,6 +24,9 @@ from agentpool_operator.reconcile.memory import Facts
 from agentpool_operator.redis_link import RedisLink
 from agentpool_operator.settings import read_settings
 
+FEWEST_MINUTES = 2
+"""A replay takes the length of a row from the step between two."""
+
 COLUMNS = ("timestamp", "count", "service_s", "startup_s")
 
 
@@ -42,6 +45,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return 2
     except (KeyError, ValidationError, ValueError):
         sys.stderr.write(f"nothing is recorded of pool {pool} in namespace {namespace}: check both names, or wait\n")
+        return 2
+    if np.count_nonzero(np.isfinite(history.minutes)) < FEWEST_MINUTES:
+        sys.stderr.write(f"less than {FEWEST_MINUTES} minutes are recorded of pool {pool}: wait a little\n")
         return 2
     write_csv(history, facts, sys.stdout)
     return 0

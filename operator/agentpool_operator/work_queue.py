@@ -84,14 +84,6 @@ class WorkQueue(Generic[Key]):
             timer.cancel()
         self._timers[key] = loop.call_at(due, self._due, key)
 
-    def forget(self, key: Key) -> None:
-        """Drop what is remembered of a key that is gone."""
-        self._failures.pop(key, None)
-        self._not_before_s.pop(key, None)
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-
     async def run_worker(self) -> None:
         """Work on keys for ever, one at a time; run as many of these as passes may go on at once."""
         while True:

@@ -205,6 +205,20 @@ def test_agents_no_node_takes_are_told(operator: Operator, pool: Pool):
     pool.apply().wait_ready()
 
 
+def test_agents_the_namespace_has_no_quota_for_are_told_and_come_once_there_is(
+    operator: Operator, pool: Pool, cluster: Cluster, namespace: str
+):
+    quotas = f"{CORE.format(namespace)}/resourcequotas"
+    assert cluster.create(quotas, {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "1"}}})[0] == 201
+    until(lambda: "hard" in (cluster.get(f"{quotas}/few").get("status") or {}), "the quota to be counted")
+    pool.apply(minAgents=3)
+    pool.wait_condition("Ready", "False", "PodsRefused")
+    (found,) = [c for c in pool.status["conditions"] if c["type"] == "Ready"]
+    assert "exceeded quota: few" in found["message"]
+    cluster.delete(f"{quotas}/few")
+    pool.wait_condition("Ready", "True", "AgentsReady", 60)
+
+
 def test_an_image_that_cannot_be_pulled_is_told_and_old_agents_stay(
     operator: Operator, pool: Pool, cluster: Cluster, namespace: str
 ):

@@ -48,6 +48,8 @@ class CapacityFacts:
     """Why a pod's container does not start."""
     unschedulable: str = ""
     """Why no node takes a pod."""
+    refused: str = ""
+    """Why the API server takes no pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,6 +85,10 @@ def _ready(facts: PoolFacts, policy: ScalingPolicy, decision: Decision) -> Verdi
         message = facts.on_demand.unschedulable or facts.spot.unschedulable
         hint = "add nodes, or lower the requests in spec.agent.resources and runtimeResources"
         return False, "Unschedulable", f"no node takes an agent ({message}): {hint}"
+    refused = facts.on_demand.refused or facts.spot.refused
+    if refused:
+        hint = "raise the quota, or change spec.agent to what the namespace allows"
+        return False, "PodsRefused", f"the API server takes no agent's pod ({refused}): {hint}"
     return False, "AgentsStarting", f"waiting until {enough} agents serve"
 
 

@@ -51,7 +51,6 @@ class PodFacts:
     """The scheduler's message while no node takes the pod."""
     unschedulable_since_s: float | None = None
     deletion_cost: str | None
-    labels: Mapping[str, str]
 
 
 def key_of(body: Mapping[str, Any]) -> ObjectKey:
@@ -91,7 +90,6 @@ def pod_facts(body: Mapping[str, Any]) -> PodFacts:
         unschedulable=_unschedulable(scheduled),
         unschedulable_since_s=_unix_s(scheduled.get("lastTransitionTime")) if _unschedulable(scheduled) else None,
         deletion_cost=(metadata.get("annotations") or {}).get(POD_DELETION_COST_ANNOTATION),
-        labels=dict(labels),
     )
 
 

@@ -115,7 +115,7 @@ def observe_pool(
     pods = [pod for pod in store.pods_of(pool) if not pod.ended]
     stats = readings.of(pool)
     on_demand, spot = (
-        _capacity(store.is_rolled_out(pool.namespace, name), (p for p in pods if p.capacity_type == capacity_type))
+        _capacity(store, pool.namespace, name, (p for p in pods if p.capacity_type == capacity_type))
         for name, capacity_type in zip(deployments, ("on-demand", "spot"), strict=True)
     )
     return PoolFacts(
@@ -134,15 +134,16 @@ def observe_pool(
     )
 
 
-def _capacity(is_rolled_out: bool, pods: Iterable[PodFacts]) -> CapacityFacts:
+def _capacity(store: Store, namespace: str, deployment: str, pods: Iterable[PodFacts]) -> CapacityFacts:
     present = [pod for pod in pods if not pod.leaving]
     waiting = next((pod for pod in present if pod.waiting_reason), None)
     return CapacityFacts(
         existing=len(present),
         ready=sum(pod.ready for pod in present),
-        current=is_rolled_out,
+        current=store.is_rolled_out(namespace, deployment),
         waiting=None
         if waiting is None
         else container_trouble(waiting.waiting_container, waiting.waiting_reason, waiting.waiting_message),
         unschedulable=next((pod.unschedulable for pod in present if pod.unschedulable), ""),
+        refused=store.refused_pods(namespace, deployment),
     )

@@ -7,6 +7,8 @@ then the unread entries are counted, up to a bound. A stream or group that is no
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,11 +124,11 @@ def _added_at_s(entry_id: bytes) -> float | None:
     return int(text) / 1000 if text.isdigit() and int(text) >= OLDEST_ID_MS else None
 
 
-def joined_arrivals(requests: tuple[float, ...] | None, tasks: tuple[float, ...] | None) -> tuple[float, ...] | None:
+def joined_arrivals(requests: Sequence[float] | None, tasks: Sequence[float] | None) -> Sequence[float] | None:
     """Requests and tasks of each of the last seconds, both told as ending now. Before agents reported there was no
     request; a queue that is not known adds nothing."""
     if requests is None or tasks is None:
         return requests
     length = max(len(requests), len(tasks))
-    padded = [(0.0,) * (length - len(each)) + each for each in (requests, tasks)]
-    return tuple(one + other for one, other in zip(*padded, strict=True))
+    padded = [(0.0,) * (length - len(each)) + tuple(each) for each in (requests, tasks)]
+    return array("d", (one + other for one, other in zip(*padded, strict=True)))

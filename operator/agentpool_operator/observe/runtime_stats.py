@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -59,7 +60,7 @@ class PoolStats:
     utilization: float | None = None
     arrivals_per_s: float | None = None
     """Mean over the last minute."""
-    arrivals_by_s: tuple[float, ...] | None = None
+    arrivals_by_s: Sequence[float] | None = None
     """Each of the last seconds, oldest first."""
     service_s: float | None = None
     """Mean of the last minutes; while nothing is completed, the last one known."""
@@ -87,11 +88,21 @@ def parse_heartbeats(raw: Mapping[bytes, bytes]) -> dict[str, Heartbeat]:
     return found
 
 
+class _Counted(NamedTuple):
+    """An agent's counters at its last report: all that the next one is compared with."""
+
+    at_s: float
+    started_s: float
+    arrivals: int = 0
+    completed: int = 0
+    service_s: float = 0.0
+
+
 class PoolTracker:
     """Folds one pool's readings into rates."""
 
     def __init__(self) -> None:
-        self._before: dict[str, Heartbeat] = {}
+        self._before: dict[str, _Counted] = {}
         self._samples: deque[Sample] = deque()
         self._arrivals = ArrivalSeconds()
         self._read_s: float | None = None
@@ -161,7 +172,7 @@ class PoolTracker:
             self._complete(worked.completed, self._held_s, now_s)
             self._held_s = 0.0
 
-    def _queue_arrivals(self, now_s: float) -> tuple[float, ...] | None:
+    def _queue_arrivals(self, now_s: float) -> Sequence[float] | None:
         return None if self._queue is None else self._queue.arrivals.show(now_s)
 
     def _service_s(self, queue: QueueFacts | None) -> float | None:
@@ -174,18 +185,19 @@ class PoolTracker:
     def _add(self, fresh: Mapping[str, Heartbeat], serving: Mapping[str, Heartbeat], held: int, now_s: float) -> None:
         arrivals = completed = 0
         service_s = 0.0
-        for uid, after in fresh.items():
+        counted = {uid: _counted(heartbeat) for uid, heartbeat in fresh.items()}
+        for uid, after in counted.items():
             before = self._before.get(uid)
             if before is None or before.started_s != after.started_s:
                 if self._read_s is None or after.started_s < self._read_s:
                     continue  # what a process did before we looked is not of this interval
-                before = _beginning(after)
-            arrived = max(after.arrivals_total - before.arrivals_total, 0)
+                before = _Counted(after.started_s, after.started_s)
+            arrived = max(after.arrivals - before.arrivals, 0)
             self._arrivals.add(arrived, before.at_s, after.at_s)
             arrivals += arrived
-            completed += max(after.completed_total - before.completed_total, 0)
-            service_s += max(after.service_seconds_total - before.service_seconds_total, 0.0)
-        self._before, self._read_s = dict(fresh), now_s
+            completed += max(after.completed - before.completed, 0)
+            service_s += max(after.service_s - before.service_s, 0.0)
+        self._before, self._read_s = counted, now_s
         self._complete(completed, service_s, now_s)
         capacity = sum(h.capacity for h in serving.values())
         in_flight = max(sum(h.in_flight for h in serving.values()), held)
@@ -212,10 +224,9 @@ class PoolTracker:
             self._completed_at_s = now_s
 
 
-def _beginning(heartbeat: Heartbeat) -> Heartbeat:
-    """What the process would have reported when it began."""
-    zero = {"arrivals_total": 0, "completed_total": 0, "service_seconds_total": 0.0}
-    return heartbeat.model_copy(update={"at_s": heartbeat.started_s, **zero})
+def _counted(told: Heartbeat) -> _Counted:
+    counters = told.arrivals_total, told.completed_total, told.service_seconds_total
+    return _Counted(told.at_s, told.started_s, *counters)
 
 
 def _is_fresh(heartbeat: Heartbeat, now_s: float) -> bool:

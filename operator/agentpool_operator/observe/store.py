@@ -4,12 +4,13 @@ The store holds what a pass reads, trimmed to what is used. It is filled by watc
 while it was cut off is found by the sweep, which compares with a list.
 
 Budgets are read in every pass and kept as they are; so is a pool's metadata. All else is read only after it changed,
-and is kept as JSON text, which takes a fifth of the memory.
+and is kept as compressed JSON text, which takes a twentieth of the memory.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +23,13 @@ WITH_METADATA = frozenset({"AgentPool", *WHOLE})
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """One object. ``body`` is JSON text for kinds that are read only after a change, ``metadata`` then None."""
+    """One object. ``body`` is compressed JSON for kinds that are read only after a change, ``metadata`` then None."""
 
     uid: str
     version: str
     metadata: dict[str, Any] | None
     is_rolled_out: bool
+    refused: str
     body: dict[str, Any] | bytes
 
 
@@ -61,6 +63,11 @@ class Store:
         """Whether the Deployment is there and all its pods are of its newest template."""
         kept = self._kept(ObjectKey("Deployment", namespace, deployment))
         return kept is not None and kept.is_rolled_out
+
+    def refused_pods(self, namespace: str, deployment: str) -> str:
+        """Why the API server takes no pod of the Deployment; empty when it does."""
+        kept = self._kept(ObjectKey("Deployment", namespace, deployment))
+        return "" if kept is None else kept.refused
 
     def keys(self, kind: str, namespace: str | None = None) -> list[ObjectKey]:
         """Identities of all objects of a kind, of one namespace or all."""
@@ -116,6 +123,15 @@ class Store:
                     forgotten.append(ObjectKey(kind, namespace, name))
         return forgotten
 
+    def knows(self, body: Mapping[str, Any]) -> bool:
+        """Whether this very object is in the store, in whatever version."""
+        key, uid = key_of(body), str(body["metadata"].get("uid", ""))
+        if key.kind == "Pod":
+            pod = self.pods.get(pool_of(body), {}).get(key.name)
+            return pod is not None and pod.uid == uid
+        kept = self._kept(key)
+        return kept is not None and kept.uid == uid
+
     def uids(self, kind: str) -> list[str]:
         """UIDs of all objects of a kind."""
         if kind == "Pod":
@@ -138,9 +154,15 @@ def _keep(body: Mapping[str, Any]) -> _Kept:
         uid=str(metadata.get("uid", "")),
         version=str(metadata.get("resourceVersion", "")),
         is_rolled_out=body["kind"] == "Deployment" and _is_rolled_out(body),
+        refused=_refused(body) if body["kind"] == "Deployment" else "",
         metadata=metadata if body["kind"] in WITH_METADATA else None,
-        body=trimmed if body["kind"] in WHOLE else json.dumps(trimmed, separators=(",", ":")).encode(),
+        body=trimmed if body["kind"] in WHOLE else _packed(trimmed),
     )
+
+
+def _packed(body: Mapping[str, Any]) -> bytes:
+    """Fast rather than small: the first level makes a Deployment's seven kilobytes two in a tenth of a millisecond."""
+    return zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 1)
 
 
 def _metadata(kept: _Kept) -> dict[str, Any]:
@@ -152,7 +174,7 @@ def _metadata(kept: _Kept) -> dict[str, Any]:
 
 def _body(kept: _Kept) -> dict[str, Any]:
     if isinstance(kept.body, bytes):
-        unpacked: dict[str, Any] = json.loads(kept.body)
+        unpacked: dict[str, Any] = json.loads(zlib.decompress(kept.body))
         return unpacked
     return kept.body
 
@@ -161,6 +183,13 @@ def _is_rolled_out(deployment: Mapping[str, Any]) -> bool:
     status = deployment.get("status") or {}
     seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     return bool(seen and status.get("updatedReplicas", 0) == status.get("replicas", 0))
+
+
+def _refused(deployment: Mapping[str, Any]) -> str:
+    """The message of a condition ReplicaFailure: a quota is used up, or the namespace's pod security forbids it."""
+    conditions = (deployment.get("status") or {}).get("conditions") or []
+    failures = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
+    return str(failures[0].get("message") or "the API server refuses them") if failures else ""
 
 
 def _is_older(body: Mapping[str, Any], known: _Kept | None) -> bool:

@@ -54,8 +54,9 @@ async def sweep(
                 async for body in client.list(resource, namespace=namespace, chunk_size=CHUNK, labels=labels):
                     uid = str(body["metadata"]["uid"])
                     present.add(uid)
-                    if uid not in known:
-                        store.put({**body, "kind": kind, "apiVersion": resource_version(resource)})
+                    found = {**body, "kind": kind, "apiVersion": resource_version(resource)}
+                    if uid not in known and not store.knows(found):  # a watch may have shown it since, and newer
+                        store.put(found)
             except httpx2.HTTPError as error:
                 where = "anywhere" if namespace == "*" else f"in namespace {namespace}"
                 raise ClusterUnavailableError(f"{kind} cannot be listed {where}: {error}") from error

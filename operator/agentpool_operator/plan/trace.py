@@ -101,7 +101,7 @@ def _service(path: str, header: list[str], service_s: float | None) -> Callable[
     if service_s is not None:
         return lambda _row: service_s
     if "service_s" in header:
-        return lambda row: _number(row, "service_s")
+        return _given_service_s
     if {"prompt_mean", "completion_mean"} <= set(header):
         return lambda row: (
             OVERHEAD_S
@@ -111,6 +111,12 @@ def _service(path: str, header: list[str], service_s: float | None) -> Callable[
     raise PlanInputError(
         f"{path}:1: nothing says how long a task takes: add a column service_s, or give --service-time, for example 4s"
     )
+
+
+def _given_service_s(row: Mapping[str, str]) -> float:
+    if not row["service_s"].strip():
+        raise ValueError("nobody measured how long its tasks take: give --service-time, for example 4s")
+    return _number(row, "service_s")
 
 
 def _slots(

@@ -111,7 +111,6 @@ def _shown(context: Context, key: PoolKey, state: PoolState) -> Shown:
 async def _act(context: Context, key: PoolKey, state: PoolState, split: CapacitySplit) -> Trouble | None:
     """Apply everything. What is refused is returned as trouble; what ran before runs on, in the size asked for."""
     values = _values(context, key, state)
-    await _stamp_victims(context, key, split)
     now_s = context.clock()
     source = digest([state.generation, split.on_demand, split.spot, asdict(values.runtime), values.redis.digest])
     missing = missing_secrets(
@@ -120,6 +119,7 @@ async def _act(context: Context, key: PoolKey, state: PoolState, split: Capacity
     is_lost = forget_missing(state.applied, missing, now_s)
     if not is_lost and state.settled is not None and state.settled.holds(source, context.store):
         return None
+    await _stamp_victims(context, key, split)
     refusal, state.settled = state.refused, None
     if refusal is None or refusal.digest != source or refusal.is_due(now_s):
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
 from agentpool_api.agentpool import AgentPoolSpec
 from agentpool_api.pool_status import AgentPoolStatus
+from agentpool_api.schema import ApiModel
 from agentpool_operator.act.api import Api
 from agentpool_operator.act.apply import AppliedState
 from agentpool_operator.act.notices import Told
@@ -142,10 +144,18 @@ class Context:
         return state
 
 
+_shared: WeakValueDictionary[tuple[str, str], ApiModel] = WeakValueDictionary()
+"""Parts of specs by their field and content. Pools are much alike: a thousand times the same settings would be kept."""
+
+
 def _spec_of(body: dict[str, Any]) -> AgentPoolSpec:
     """The spec, which the API server has checked: what is refused here was made by another version's definition."""
     try:
-        return AgentPoolSpec.model_validate(body.get("spec") or {})
+        spec = AgentPoolSpec.model_validate(body.get("spec") or {})
+        parts = {name: part for name, part in spec if isinstance(part, ApiModel)}
+        return spec.model_copy(
+            update={name: _shared.setdefault((name, part.model_dump_json()), part) for name, part in parts.items()}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field_path = ".".join(["spec", *map(str, first["loc"])])

@@ -54,7 +54,6 @@ def pod(name: str = "p-1", **changes: Any) -> PodFacts:
         "waiting_container": "",
         "unschedulable": "",
         "deletion_cost": None,
-        "labels": {},
     }
     return PodFacts(**(facts | changes))
 

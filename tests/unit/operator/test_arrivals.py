@@ -13,7 +13,7 @@ def test_a_difference_is_spread_over_the_time_between_two_reports():
     arrivals.show(100.0)
     arrivals.add(8, 100.5, 102.5)
     shown = arrivals.show(108.0 + LAG_S)
-    assert shown[:5] == (0.0, 0.0, 2.0, 4.0, 2.0)
+    assert tuple(shown[:5]) == (0.0, 0.0, 2.0, 4.0, 2.0)
     assert sum(shown) == 8
 
 

@@ -3,6 +3,7 @@ import pytest
 from agentpool_operator.handlers.watches import touched
 from agentpool_operator.observe.cluster import ObjectKey, PoolKey, pod_facts
 from agentpool_operator.observe.store import Store
+from agentpool_operator.observe.sweep import sweep
 
 
 def body(kind="Deployment", name="d", *, uid="u1", version="5", **metadata):
@@ -120,6 +121,35 @@ def test_an_object_comes_back_as_it_was_and_its_version_tells_of_changes(kind):
     assert store.version(key) == seen
     store.put(body(kind, version="2"))
     assert store.version(key) not in ("", seen)
+
+
+class Listing:
+    """A client whose lists hold pods, and what the watch shows before their page is read."""
+
+    def __init__(self, store, listed, shown) -> None:
+        self._store, self._listed, self._shown = store, listed, shown
+
+    async def list(self, resource, **_):
+        for each in self._shown:
+            self._store.put(each)
+        for each in self._listed:
+            yield each
+
+
+async def test_what_the_watch_has_shown_since_is_newer_than_a_list():
+    store = Store()
+    ready = [{"type": "Ready", "status": "True"}]
+    await sweep(Listing(store, [pod(), pod("q", "u2")], [pod(conditions=ready)]), store, (), {"Pod"})
+    assert [(facts.name, facts.ready) for facts in store.pods_of(PoolKey("n", "a"))] == [("p", True), ("q", False)]
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Service"])
+def test_an_object_is_known_by_its_uid(kind):
+    store = Store()
+    store.put(body(kind, uid="u-1", version="1"))
+    assert store.knows(body(kind, uid="u-1", version="7"))
+    assert not store.knows(body(kind, uid="u-2"))
+    assert not store.knows(body(kind, "other", uid="u-1"))
 
 
 def test_objects_are_found_by_kind_and_namespace():

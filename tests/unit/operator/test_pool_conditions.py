@@ -73,6 +73,12 @@ GONE = {"existing": 0, "ready": 0}
             facts(spot={"ready": 0, "unschedulable": "0/3 nodes"}), size(), ("False", "Unschedulable"), id="no node"
         ),
         pytest.param(
+            facts(spot={"existing": 0, "ready": 0, "refused": "exceeded quota"}),
+            size(),
+            ("False", "PodsRefused"),
+            id="no pod is taken",
+        ),
+        pytest.param(
             facts(spot={"existing": 9, "unschedulable": "0/3 nodes"}),
             size(10),
             ("True", "AgentsReady"),

@@ -84,6 +84,7 @@ def test_a_byte_order_mark_and_spaces_in_the_header_do_no_harm(write):
         pytest.param("t_s,count,service_s\n0,inf,1\n", ":2: count is 'inf': write a finite number", id="infinite"),
         pytest.param("t_s,count,service_s\n0,1,0\n", ":2: a service time of 0 s", id="no-time-at-all"),
         pytest.param("t_s,count,service_s\n0,1,1e9\n", ":2: a service time of 1e+09 s", id="endless-task"),
+        pytest.param("t_s,count,service_s\n0,1,\n1,1,1\n", ":2: nobody measured how long", id="not-measured"),
         pytest.param("t_s,count,service_s\n10,1,1\n0,1,1\n", ":3: t_s goes back: sort the rows", id="unsorted"),
         pytest.param("t_s,count,service_s\n0,1,1\n", ": fewer than two points in time", id="one-row"),
         pytest.param("t_s,count,service_s\n0,1,1\n1e9,1,1\n", ": covers 23,148 days: cut it", id="far-too-long"),
