@@ -18,6 +18,9 @@ CHAT = "chat"
 EMBEDDINGS = "embeddings"
 RESPONSES = "responses"
 
+MAX_DEPTH = 200
+"""Levels of lists and objects that every part of the runtime can handle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -82,12 +85,22 @@ class Told:
     """What was taken out of the prompt; empty when the pool does not compress."""
 
 
-def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
-    """The request's fields. Raises ApiError 400 naming the field and what to change."""
+def parse_json(body: bytes) -> Any:
+    """The value of a body. Raises ApiError 400."""
     try:
-        fields = orjson.loads(body)
+        value = orjson.loads(body)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            orjson.dumps(value)  # has a bound of its own: 254 levels
     except orjson.JSONDecodeError as error:
         raise _bad(f"the body is not JSON: {error}", "invalid_json") from None
+    except TypeError:
+        raise _bad(f"the body is nested too deeply; {MAX_DEPTH} levels are enough", "invalid_json") from None
+    return value
+
+
+def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
+    """The request's fields. Raises ApiError 400 naming the field and what to change."""
+    fields = parse_json(body)
     if not isinstance(fields, dict):
         raise _bad("the body must be a JSON object", "invalid_json")
     model = fields.get("model")
@@ -133,10 +146,7 @@ def _check_response(fields: Mapping[str, Any]) -> None:
 
 def parse_statement(body: bytes) -> tuple[str, float]:
     """Statement and similarity of a request to forget what is near it. Raises ApiError 400."""
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _bad(f"the body is not JSON: {error}", "invalid_json") from None
+    fields = parse_json(body)
     near = fields.get("near") if isinstance(fields, dict) else None
     if not isinstance(near, str) or not near.strip():
         raise _bad('near must be a statement, as in {"near": "the opening hours have changed"}', "invalid_near", "near")
@@ -148,10 +158,7 @@ def parse_statement(body: bytes) -> tuple[str, float]:
 
 def parse_purge(body: bytes, models: Collection[str]) -> str | None:
     """Model of a request to purge, None for all. Raises ApiError 400."""
-    try:
-        fields = orjson.loads(body) if body.strip() else {}
-    except orjson.JSONDecodeError as error:
-        raise _bad(f"the body is not JSON: {error}", "invalid_json") from None
+    fields = parse_json(body) if body.strip() else {}
     if not isinstance(fields, dict) or fields.keys() - {"model"}:
         raise _bad('send no body, or {"model": "<name>"} for the answers of one model', "invalid_purge")
     model = fields.get("model")

@@ -17,6 +17,7 @@ import orjson
 from agent_runtime.cache.flights import Caller
 from agent_runtime.errors import ApiError, error_object
 from agent_runtime.http.protocol import CALLER
+from agent_runtime.requests import parse_json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -44,10 +45,7 @@ class Item:
 
 def parse_batch(body: bytes, urls: Collection[str]) -> list[Item]:
     """The items of a batch. Raises ApiError 400 when the whole of it cannot be read."""
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _bad(f"the body is not JSON: {error}") from None
+    fields = parse_json(body)
     requests = fields.get("requests") if isinstance(fields, dict) else None
     if not isinstance(requests, list) or not 1 <= len(requests) <= MAX_ITEMS:
         raise _bad(f"requests must be a list of 1 to {MAX_ITEMS} requests, each with custom_id and body")

@@ -103,6 +103,18 @@ class Service:
         except ApiError as error:
             await send_error(send, error, [])
             return
+        if route.operation:
+            await self._work(route, scope, receive, send)
+            return
+        try:
+            await self._serve(route, scope, receive, send)
+        except Exception as error:
+            request_id = self._request_ids()
+            self._note_unexpected(request_id, error)
+            await send_error(send, _unexpected(request_id), [])
+
+    async def _serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is no single call of a model."""
         if route.method == "GET":
             await self._pages.serve(route, scope, send)
         elif route.path == FORGET:
@@ -162,9 +174,7 @@ class Service:
                 raise  # the drain's time is over in the middle of a stream: the connection breaks
         except Exception as error:
             code, failed = 500, "internal_error"
-            self._state.unexpected_errors += 1
-            log(logging.ERROR, "unexpected error", request_id=request_id, error=repr(error))
-            logging.getLogger("agent_runtime").debug("trace", exc_info=True)
+            self._note_unexpected(request_id, error)
             if started:
                 raise
             await send_error(send, _unexpected(request_id), headers)
@@ -176,6 +186,11 @@ class Service:
                 self._response_times.add(now_s - began_s, now_s)
             if request is not None and request.trace is not None:
                 end_trace(request.trace, request, reply, code, failed)
+
+    def _note_unexpected(self, request_id: str, error: Exception) -> None:
+        self._state.unexpected_errors += 1
+        log(logging.ERROR, "unexpected error", request_id=request_id, error=repr(error))
+        logging.getLogger("agent_runtime").debug("trace", exc_info=True)
 
     async def _forget(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Drop the caller's cached answers to questions near a statement."""

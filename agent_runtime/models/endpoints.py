@@ -15,6 +15,8 @@ from agentpool_api.upstreams import Model, ModelEndpoint
 PATHS = {"chat": "chat/completions", "embeddings": "embeddings", "responses": "responses"}
 """Path of each operation below an endpoint's base URL."""
 
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -133,10 +135,12 @@ def batch_route(route: Route) -> Route:
 
 
 def rewrite(body: bytes, changes: dict[str, object]) -> bytes:
-    """The same JSON object with these top-level fields set; every other value stays as the caller wrote it."""
-    if not changes:
-        return body
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    """The same JSON object with these top-level fields set; every other value stays as the caller wrote it.
+
+    Of a name that stands in it twice the last value is left, the one this runtime has read: an endpoint that reads the
+    first would do something else than what was checked, counted and stored.
+    """
+    fields = _FIELDS.decode(body)
     for name, value in changes.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)

@@ -14,7 +14,7 @@ from agent_runtime.models.hedging import Hedging
 from agent_runtime.models.upstream import Call, Upstream
 from agent_runtime.pipeline.accounting import Accounts
 from agent_runtime.pipeline.shortening import Shortened
-from agent_runtime.requests import Request
+from agent_runtime.requests import RESPONSES, Request
 from agent_runtime.telemetry.instruments import Instruments
 from agent_runtime.usage import estimate
 
@@ -61,7 +61,7 @@ class Asking:
 
 
 def body_for(request: Request, shortened: Shortened | None, name: str) -> bytes:
-    """What an endpoint gets: the caller's bytes, with its name of the model and the wish for usage."""
+    """What an endpoint gets: the caller's fields, with its name of the model and the wish for usage."""
     changes = dict[str, object]()
     if name != request.model:
         changes["model"] = name
@@ -69,4 +69,6 @@ def body_for(request: Request, shortened: Shortened | None, name: str) -> bytes:
         changes["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
     if shortened is not None and shortened.messages is not None:
         changes["messages"] = shortened.messages
+    if request.operation == RESPONSES and isinstance(request.fields["input"], list):
+        changes["input"] = request.fields["input"]  # as it was checked: within its items too a name may stand twice
     return rewrite(request.body, changes)

@@ -70,7 +70,7 @@ def test_a_rewritten_body_keeps_every_other_byte_of_its_values() -> None:
     assert rewrite(body, {"model": "b"}) == (
         b'{"model":"b","big":123456789012345678901234567890,"f":1.0,"x":{"y" : [1 , 2e5]},"s":"\\u00fc"}'
     )
-    assert rewrite(body, {}) is body
+    assert rewrite(body, {}) == body
 
 
 def test_an_endpoint_takes_the_path_below_its_base() -> None:
