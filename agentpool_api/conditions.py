@@ -14,6 +14,9 @@ from pydantic import Field, StringConstraints
 
 from agentpool_api.schema import ApiModel
 
+LONGEST_MESSAGE = 2000
+"""What others say can be of any length, and nobody reads more."""
+
 
 class Condition(ApiModel):
     """One observed condition of a resource."""
@@ -77,7 +80,7 @@ def set_condition(
         observed_generation=observed_generation,
         last_transition_time=changed_at,
         reason=reason,
-        message=message,
+        message=message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…",
     )
     return list(before.values())
 

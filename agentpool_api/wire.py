@@ -7,8 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""No further than a float counts exactly: who reads a record need not fear its figures."""
+Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+UnixTime = Annotated[float, Field(gt=0, lt=1e11, allow_inf_nan=False)]
+Name = Annotated[str, Field(max_length=253)]
+MOST_DIGITS = 18
+
+
+def whole_number(text: str | bytes) -> int | None:
+    """The number that a text holds, as Redis keeps what was counted; None for anything else, and for more digits than
+    anything here counts to."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 class Record(BaseModel):
@@ -30,11 +40,11 @@ class Problem(Record):
 class Heartbeat(Record):
     """State of one agent, written every second. Counters count from the start of the process and never fall."""
 
-    pod: str
-    uid: str
-    at_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    pod: Name
+    uid: Name
+    at_s: UnixTime
     """Unix seconds, the pod's clock."""
-    started_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    started_s: UnixTime
     """Unix seconds at which the process began."""
     capacity: Count
     """Requests it works on at once."""
@@ -50,7 +60,7 @@ class Heartbeat(Record):
     wait_seconds_total: Seconds
     """Time in the queue, summed over completed requests."""
     cache_hits_total: Count = 0
-    last_activity_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    last_activity_s: Seconds | None = None
     """Unix seconds of the last request; None before the first."""
     problems: list[Problem] = []
 
@@ -80,7 +90,7 @@ class UsageRecord(Record):
     """What one answer used and cost."""
 
     request_id: str
-    at_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    at_s: UnixTime
     pool: str
     pod: str
     model: str

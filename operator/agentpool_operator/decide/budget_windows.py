@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from agentpool_api.conditions import rfc3339
 from agentpool_api.costbudget import WindowStatus
 from agentpool_api.money import nanousd
+from agentpool_api.wire import whole_number
 from agentpool_operator.decide.budget import WindowSpend
 
 TOLERANCE_NANOUSD = 100_000
@@ -34,7 +35,8 @@ class CarriedRecord:
     @classmethod
     def parse(cls, raw: Mapping[str, str]) -> CarriedRecord:
         """A record from Redis; what is no number is left out."""
-        numbers = {name: int(text) for name, text in raw.items() if name != SELECTOR and text.isdigit()}
+        texts = {name: whole_number(text) for name, text in raw.items() if name != SELECTOR}
+        numbers = {name: number for name, number in texts.items() if number is not None}
         lost_until_s = numbers.pop(LOST_UNTIL, 0)
         return cls(selector=raw.get(SELECTOR, ""), amounts=numbers, lost_until_s=lost_until_s)
 

@@ -7,7 +7,6 @@ arrivals per second in half precision (three digits, up to 65,000 per second): 1
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,9 @@ RECENT_S = 1800
 MINUTES = 14 * 24 * 60
 WAITED_S = 120
 """The shortest step back of a clock that is more than a correction of seconds."""
+LONGEST_BYTES = 4 * RECENT_S + 2 * MINUTES + 200
+LAST_S = 100_000_000_000
+"""No clock shows this Unix time."""
 _MAX_RATE = 60_000.0
 
 
@@ -102,13 +104,18 @@ def to_bytes(history: History) -> bytes:
 def from_bytes(data: bytes) -> History:
     """What `to_bytes` wrote. Raises ValueError with a plain word on anything else."""
     try:
-        head, _, body = zlib.decompress(data).partition(b"\n")
+        unpacking = zlib.decompressobj()
+        head, _, body = unpacking.decompress(data, LONGEST_BYTES).partition(b"\n")
+        if not unpacking.eof:
+            raise ValueError("cut off, or longer than any")  # a few compressed bytes could be gigabytes
         facts = json.loads(head)
         split, end = 4 * int(facts["recent"]), facts["end_s"]
-        if facts["v"] != 1 or not (end is None or (isinstance(end, int) and math.isfinite(end))):
+        if facts["v"] != 1 or not (end is None or (isinstance(end, int) and 0 <= end < LAST_S)):
             raise ValueError("unknown version")
         recent = np.frombuffer(body[:split], "<f4").astype(np.float32)
         minutes = np.frombuffer(body[split:], "<f2").astype(np.float16)
+        if not np.isfinite(recent).all() or (recent < 0).any() or (minutes < 0).any() or np.isinf(minutes).any():
+            raise ValueError("figures that cannot be")
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a history of arrivals: {error}") from error
     return History(end, recent[-RECENT_S:], minutes[-MINUTES:])

@@ -34,6 +34,7 @@ class ArrivalSeconds:
 
     def add(self, count: int, begin_s: float, end_s: float) -> None:
         """Take in a difference of two counters and the Unix times they were reported at."""
+        begin_s = min(begin_s, end_s)
         length_s = max(end_s - begin_s, 1e-3)
         begin_s = max(begin_s, float(self._open_s))
         end_s = begin_s + length_s

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentpool_api.keys import SPEND_BUCKET_S, SPEND_RETENTION_S, spend_bucket
+from agentpool_api.wire import whole_number
 
 LIVE_BEFORE, LIVE_AFTER = 2, 1
 """Buckets around now that may still change: agents settle late, and their clocks differ from ours."""
@@ -108,9 +109,7 @@ def _entry(item: tuple[bytes, bytes]) -> tuple[tuple[int, str] | None, int]:
     """Bucket and kind of a field, with its amount; None for a field that is none of ours."""
     name, value = item
     bucket, _, kind = name.decode("utf-8", "replace").partition(":")
-    if not bucket.isdigit() or kind not in (AGENTS, TOKENS):
+    begins_s, amount = whole_number(bucket), whole_number(value)
+    if begins_s is None or amount is None or kind not in (AGENTS, TOKENS):
         return None, 0
-    try:
-        return (int(bucket), kind), max(int(value), 0)
-    except ValueError:
-        return None, 0
+    return (begins_s, kind), amount

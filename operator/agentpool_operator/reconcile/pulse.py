@@ -11,7 +11,7 @@ from typing import Any
 
 from agentpool_api import keys
 from agentpool_api.scaling import Queue
-from agentpool_api.wire import Heartbeat
+from agentpool_api.wire import Heartbeat, whole_number
 from agentpool_operator import metrics
 from agentpool_operator.act.ledger import charge_command, trim_command
 from agentpool_operator.act.notices import notice_commands
@@ -190,7 +190,8 @@ def _hash(answer: Any) -> Mapping[bytes, bytes]:
 
 
 def _instants(raw: Mapping[bytes, bytes]) -> dict[str, int]:
-    return {uid.decode("utf-8", "replace"): int(value) for uid, value in raw.items() if value.isdigit()}
+    numbers = {uid.decode("utf-8", "replace"): whole_number(value) for uid, value in raw.items()}
+    return {uid: number for uid, number in numbers.items() if number is not None}
 
 
 def _texts(raw: Mapping[bytes, bytes]) -> dict[str, str]:
