@@ -7,6 +7,7 @@ let go, and the request's task learns at once when its caller is gone.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.config import Config
@@ -31,6 +32,9 @@ LINGER_S = 5.0
 
 MAX_CONNECTIONS = 4096
 """Most connections at once; one more is refused. Well below the files a process may open."""
+
+_UPGRADE = re.compile(rb"\r\nupgrade(?=:)", re.IGNORECASE)
+_IGNORED = b"\r\nIgnored"
 
 CALLER = "agentpool.caller"
 """Key of the scope's Caller."""
@@ -76,6 +80,8 @@ class RuntimeProtocol(HttpToolsProtocol):
             self._header_bytes += len(data)
             if self._header_timer is None:
                 self._start_header_timer()
+            if b"pgrade" in data or b"PGRADE" in data:
+                data = _without_upgrade(data)
         super().data_received(data)
         if self._in_headers and self._header_bytes > MAX_HEADER_BYTES:
             message = f"the request's headers are larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter ones"
@@ -116,7 +122,8 @@ class RuntimeProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer a request that cannot be read, unless another answer is on its way, and close."""
-        self._end(status, code, message, answer=self.cycle is None or self.cycle.response_complete)
+        between = self.cycle is None or self.cycle.response_complete
+        self._end(status, code, message, answer=between or (not self._in_headers and self._waits_for_body()))
 
     def _end(self, status: int, code: str, message: str, *, answer: bool) -> None:
         """Close, with an answer or without."""
@@ -172,5 +179,20 @@ class RuntimeProtocol(HttpToolsProtocol):
         """The request's task waits for the body; when the connection is closed it ends."""
         self._body_timer = None
         message = f"the request's body did not arrive within {BODY_TIMEOUT_S:g} s"
+        self._end(408, "request_timeout", message, answer=self._waits_for_body())
+
+    def _waits_for_body(self) -> bool:
+        """Is the request whose body is being read the one in work, and not answered yet?"""
         in_work = self.cycle.scope.get(CALLER) is self._active  # else an earlier request of the connection is
-        self._end(408, "request_timeout", message, answer=in_work and not self.cycle.response_started)
+        return in_work and not self.cycle.response_started
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The beginning of a request whose wish for another protocol is ignored (RFC 9110 section 7.8).
+
+    The parser would take what follows for that protocol and lose the body. Java's client, for one, asks for h2c with
+    every request.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    return _UPGRADE.sub(_IGNORED, head) + data[len(head) :]

@@ -171,3 +171,19 @@ async def test_a_stranger_who_expects_100_is_refused_before_its_body(runtime: Ru
     head = HEAD.replace(KEY.encode(), b"sk-wrong") + b"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"
     status, body = await raw(runtime, head)
     assert (status, orjson.loads(body)["error"]["code"]) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("header", [b"Upgrade: h2c", b"upgrade:h2c", b"UPGRADE: websocket"])
+async def test_the_body_of_a_caller_who_would_rather_speak_another_protocol_is_read(
+    runtime: Runtime, header: bytes
+) -> None:
+    """As Java's client asks with each request."""
+    wish = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\n" + header + b"\r\n"
+    status, _ = await raw(runtime, HEAD + wish + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD)
+    assert status == 200
+
+
+async def test_a_broken_chunk_is_a_400_and_leaves_nothing_behind(runtime: Runtime) -> None:
+    status, body = await raw(runtime, HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
+    assert (status, orjson.loads(body)["error"]["code"]) == (400, "invalid_http")
+    await until(lambda: runtime.app.service.active == 0)
