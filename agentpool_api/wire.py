@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 UnixTime = Annotated[float, Field(gt=0, lt=1e11, allow_inf_nan=False)]
 Name = Annotated[str, Field(max_length=253)]
-MOST_DIGITS = 18
+MOST_DIGITS = 19  # of the largest number Redis counts to
 
 
 def whole_number(text: str | bytes) -> int | None:

@@ -149,6 +149,10 @@ BAD_POOLS: dict[str, tuple[Object, str]] = {
     "a schedule on no day": (schedule(minAgents=3, days=["Someday"]), "spec.scaling.schedules[0].days[0]"),
     "a schedule at no time": (schedule(minAgents=3, start="24:00"), "spec.scaling.schedules[0].start"),
     "a schedule in no zone": (schedule(minAgents=3, timeZone="Mars/Base"), "use a name such as Europe/Berlin"),
+    "two schedules of one name": (
+        {"scaling": {"schedules": [schedule(minAgents=3)["scaling"]["schedules"][0]] * 2}},
+        "spec.scaling.schedules",
+    ),
     "an unknown mode": ({"mode": "Try"}, '"Enforce", "Preview"'),
     "a stabilization beyond an hour": (
         {"scaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}}},

@@ -198,10 +198,17 @@ def test_a_pod_template_that_is_refused_keeps_the_last_good_state(
     pool.wait_ready()
 
 
-def test_agents_no_node_takes_are_told(operator: Operator, pool: Pool):
+def test_agents_no_node_takes_are_told_and_no_more_are_made_than_were_asked_for(
+    operator: Operator, pool: Pool, cluster: Cluster, namespace: str
+):
     pool.apply(agent={"image": "mine:1", "podTemplate": {"spec": {"nodeSelector": {"no": "such"}}}})
     pool.wait_condition("Ready", "False", "Unschedulable")
     pool.wait_condition("SpotAvailable", "False", "Unschedulable")
+    pods = {pod["metadata"]["name"] for pod in cluster.items(f"{CORE.format(namespace)}/pods")}
+    passes = operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}')
+    until(lambda: operator.metric('agentpool_operator_pass_seconds_count{kind="AgentPool"}') > passes + 2, "passes")
+    assert {pod["metadata"]["name"] for pod in cluster.items(f"{CORE.format(namespace)}/pods")} == pods
+    assert (len(pods), pool.replicas()) == (3, (1, 2))
     pool.apply().wait_ready()
 
 

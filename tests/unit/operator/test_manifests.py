@@ -239,6 +239,14 @@ def test_spot_agents_prefer_spot_nodes_and_tolerate_their_taints():
     }
 
 
+@pytest.mark.parametrize("capacity_type", ["on-demand", "spot"])
+def test_agents_are_spread_over_zones_and_nodes_where_they_can(capacity_type):
+    spread = pod_spec(capacity_type)["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    selector = deployment(capacity_type)["spec"]["selector"]
+    assert all((each["labelSelector"], each["whenUnsatisfiable"]) == (selector, "ScheduleAnyway") for each in spread)
+
+
 def test_spot_nodes_of_the_users_naming_are_required():
     spot = {"nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
     spec = pod_spec("spot", spot=spot)
