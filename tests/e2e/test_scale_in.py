@@ -11,9 +11,13 @@ import os
 import random
 import secrets
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ import redis
 
 from agentpool_api import keys
 from cluster.errors import ClusterError
+from cluster.toolchain import tool_path
 from demo.cluster_setup import RELEASE_NAMESPACE, Kubectl, example
 from tests.e2e.load import Load
 from tests.e2e.place import LOADED, Place, eventually, pool
@@ -46,6 +51,11 @@ class Fleet(Place):
 
     def all_pods(self) -> list[dict[str, Any]]:
         return list(json.loads(self("get", "pods", "--output", "json"))["items"])
+
+    def age_s(self) -> float:
+        """How long the pool has been there."""
+        made = self.get("agentpool", POOL)["metadata"]["creationTimestamp"]
+        return (datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds()  # noqa: TID251
 
     def resize(self, agents: int) -> None:
         self("scale", f"agentpool/{POOL}", f"--replicas={agents}")
@@ -237,3 +247,24 @@ def test_one_task_wakes_the_pool_from_zero(fleet: Fleet) -> None:
     described = fleet("describe", "agentpool", POOL)
     assert "FirstTask" in described
     assert "queue: 1 unread" in described
+
+
+@pytest.mark.timeout(300, func_only=True)
+def test_a_plan_is_made_with_kubectl_from_what_the_operator_recorded(fleet: Fleet) -> None:
+    def plan(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("agentpool")), "plan", "--from-pool", *arguments]
+        path = f"{Path(tool_path('kubectl')).parent}:{os.environ['PATH']}"
+        environment = os.environ | {"PATH": path, "KUBECONFIG": str(fleet.kubectl.kubeconfig)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+
+    done = plan(POOL, "--namespace", fleet.namespace)
+    while " recorded of pool" in done.stderr and fleet.age_s() < 240:  # run by itself: two minutes must be full first
+        time.sleep(5)
+        done = plan(POOL, "--namespace", fleet.namespace)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert f"{POOL}: 0 to {MOST} agents of 6 tasks" in done.stdout
+    assert "Forecast (this pool)" in done.stdout
+    unknown = plan("nobody", "--namespace", fleet.namespace)
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1), unknown.stderr
+    assert "not found" in unknown.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentpool_api.money import usd
+from agentpool_api.money import NANO_PER_USD, usd
 from agentpool_operator.decide.policy import ScalingPolicy
 from agentpool_operator.decide.split import AgentPrices, SpotPolicy, hourly_cost_nanousd, split_capacity
 from agentpool_operator.plan.outcome import Outcome, PoolTerms
@@ -89,7 +89,7 @@ def _cells(entry: Row) -> tuple[str, ...]:
     return (
         entry.rule,
         f"{entry.agent_hours:,.2f}",
-        usd(entry.cost_nanousd),
+        f"{entry.cost_nanousd / NANO_PER_USD:.2f}",
         f"{100 * entry.late_share:.2f}",
         f"{entry.p99_wait_s:.1f}",
         f"{entry.scale_events:,}",
