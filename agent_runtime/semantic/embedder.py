@@ -24,6 +24,9 @@ from tokenizers import Tokenizer
 from agent_runtime.semantic.vectors import Result, VectorCache, Vectors
 
 BATCH = 32
+ALIKE = 8
+"""So many texts of similar length are computed together: enough for the matrix products to be fast, while attention,
+which sees all texts of a batch as long as its longest, wastes little."""
 BATCH_CHARACTERS = 4000
 """Long texts go in smaller batches: 256 tokens take some 50 ms, and a short question must not wait for 32 of them."""
 MOST_TOKENS = 256
@@ -59,11 +62,11 @@ class Encoder:
         return vectors
 
     def encode_all(self, texts: Sequence[str]) -> Vectors:
-        """Vectors [n, 384] of any number of texts, in batches of similar length."""
+        """Vectors [n, 384] of any number of texts, those of similar length together."""
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         vectors = np.empty((len(texts), 384), np.float32)
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
+        for start in range(0, len(order), ALIKE):
+            part = order[start : start + ALIKE]
             vectors[part] = self.encode([texts[number] for number in part])
         return vectors
 
