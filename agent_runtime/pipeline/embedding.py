@@ -147,8 +147,9 @@ class EndpointEmbedder:
                 log(logging.WARNING, "texts were not embedded", model=self._route.model, reason=str(error))
                 raise EmbedderUnavailable(str(error)) from None
             except BaseException:
-                timer.cancel() if timer is not None else None
-                self._circuit.leave()
+                if timer is not None:
+                    timer.cancel()
+                    self._circuit.leave()
                 raise
         self._end(timer, ok=True)
         number = self._number_of((model, vectors.shape[1]))
