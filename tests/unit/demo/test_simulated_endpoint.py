@@ -69,7 +69,7 @@ async def test_a_wrong_key_and_a_broken_request_are_refused_as_openai_would() ->
 
 def test_the_time_of_an_answer_is_the_documented_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_endpoint, "SPEED", 2.0)
-    answer = Answer("id", "m", prompt_tokens=4000, completion_tokens=100)
+    answer = Answer("id", "m", prompt_tokens=4000, completion_tokens=100, finish_reason="stop")
     assert answer.head_s + answer.tail_s == pytest.approx((0.5 + 1.0 + 3.0) / 2)
 
 
