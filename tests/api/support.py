@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -291,6 +292,11 @@ class Clock:
         new.rename(self.file)
 
 
+DOCKERFILE = ROOT / "operator" / "Dockerfile"
+IMAGE_ENVIRONMENT = dict(re.findall(r"(MALLOC_\w+)=(\w+)", DOCKERFILE.read_text(encoding="utf-8")))
+"""What the image says of memory: tests measure what is deployed."""
+
+
 class Operator:
     """The operator as a process, as a service account with the rights of the chart and no others."""
 
@@ -304,6 +310,7 @@ class Operator:
                     "PATH": os.environ["PATH"],
                     "PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}",
                     RUN_BY: os.environ[RUN_BY],
+                    **IMAGE_ENVIRONMENT,
                     **environment,
                     "AGENTPOOL_HTTP_PORT": str(self.port),
                 },

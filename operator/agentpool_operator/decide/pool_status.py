@@ -5,6 +5,7 @@ Only facts: nothing in it moves while nothing changes, or the operator would wak
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from agentpool_api.conditions import Condition, rfc3339
@@ -101,7 +102,11 @@ def told_queue(told: QueueStatus | None, facts: PoolFacts, now: datetime) -> Que
 
 
 def _age_s(moment: str, now: datetime) -> float:
-    return (now - datetime.fromisoformat(moment.replace("Z", "+00:00"))).total_seconds()
+    """Seconds since a time in the status; for ever where somebody wrote something else there."""
+    try:
+        return (now - datetime.fromisoformat(moment.replace("Z", "+00:00"))).total_seconds()
+    except (TypeError, ValueError):
+        return math.inf
 
 
 def _settled(told: int | None, share: float) -> int:

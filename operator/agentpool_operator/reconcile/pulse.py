@@ -35,6 +35,11 @@ FULL_READS_PER_PULSE = 100
 """Whole spend hashes read in one pulse, so that a thousand pools do not come due at once."""
 
 
+RECALLED_PER_PULSE = 200
+"""Pools whose memory is read in one pulse: two weeks of arrivals of a thousand would be tens of megabytes at once. By
+the time arrivals are measured again, ten seconds after a restart, all are read."""
+
+
 async def pulse(context: Context) -> list[ObjectKey]:
     """Read and charge once; returns the objects that are due for a pass."""
     pools = [PoolKey(key.namespace, key.name) for key in context.store.keys("AgentPool")]
@@ -59,7 +64,7 @@ async def _read_agents(
     commands: list[Command] = [("HGETALL", keys.heartbeats(*pool)) for pool in pools]
     commands += [("HGETALL", keys.charged_until(*pool)) for pool in pools]
     commands += [("HGETALL", keys.carried(budget.namespace, budget.name)) for budget in budgets]
-    forgotten = [pool for pool in pools if _is_forgotten(context, pool)]
+    forgotten = [pool for pool in pools if _is_forgotten(context, pool)][:RECALLED_PER_PULSE]
     commands += [("HGETALL", keys.memory(*pool)) for pool in forgotten]
     named = {pool: queue for pool in pools if (queue := _queue_of(context, pool)) is not None}
     first_queue = len(commands)

@@ -112,4 +112,8 @@ def told_decision(state: PoolState, decision: Decision, before: AgentPoolStatus)
 
 
 def _unix_s(text: str | None) -> float | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else None
+    """The time in a status; none where somebody wrote something else there."""
+    try:
+        return datetime.fromisoformat((text or "").replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None

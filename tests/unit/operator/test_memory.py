@@ -78,6 +78,12 @@ def test_a_pool_of_which_little_is_known_keeps_its_size_for_now():
     assert (state.desired, state.wishes, state.last_active_at_s) == (5, (Wish(NOW, 5),), NOW)
 
 
+@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01T00:00:00Z"])
+def test_a_status_in_which_somebody_wrote_nonsense_tells_no_time(text):
+    body = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"lastScaleTime": text}}
+    assert begin_scaling(body, NOW).last_scaled_at_s is None
+
+
 def test_the_status_knows_the_size_best_and_the_memory_the_work():
     body = BODY | {"status": {"desiredAgents": 5}}
     state = with_memory(begin_scaling(body, NOW), FACTS, worked(20))

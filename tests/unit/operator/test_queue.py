@@ -135,4 +135,6 @@ def test_the_status_tells_the_queue_once_a_minute_at_most_and_keeps_what_it_told
     assert told_queue(first, facts(queue=queue(lag=9)), now + timedelta(seconds=60)).lag == 9
     assert told_queue(first, facts(queue=queue(lag=5)), now + timedelta(hours=1)) == first
     assert told_queue(first, facts(queue=None), now) == first
+    nonsense = first.model_copy(update={"as_of": "a while ago"})
+    assert told_queue(nonsense, facts(queue=queue(lag=9)), now).lag == 9
     assert told_queue(first, facts(queue_named=False), now) is None
