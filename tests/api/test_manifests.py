@@ -115,6 +115,9 @@ GOOD_POOLS: dict[str, Object] = {
     "no cache": runtime(cache={"enabled": False}),
     "a big cache": runtime(cache={"ttl": "1h30m", "maxEntries": 1000000, "maxSize": "1.5Gi"}),
     "connections": runtime(connections={"total": 5, "perHost": 5, "timeout": "250ms", "retries": 0}),
+    "an embedder of the semantic cache": runtime(
+        models=[MODEL | {"kind": "embeddings"}], cache={"semantic": {"embedder": {"model": MODEL["name"]}}}
+    ),
     "limits": runtime(limits={"maxBodySize": "1k", "maxQueued": 0, "queueTimeout": "1s"}),
 }
 
@@ -229,6 +232,10 @@ BAD_POOLS: dict[str, tuple[Object, str]] = {
     ),
     "too many retries": (runtime(connections={"retries": 11}), "spec.runtime.connections.retries"),
     "a size without a number": (runtime(limits={"maxBodySize": "big"}), "spec.runtime.limits.maxBodySize"),
+    "an embedder that is a chat model": (
+        runtime(cache={"semantic": {"embedder": {"model": MODEL["name"]}}}),
+        "cache.semantic.embedder.model names no embeddings model of the pool",
+    ),
     "an empty cache": (runtime(cache={"maxEntries": 0}), "spec.runtime.cache.maxEntries"),
 }
 
