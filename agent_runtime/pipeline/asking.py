@@ -69,6 +69,6 @@ def body_for(request: Request, shortened: Shortened | None, name: str) -> bytes:
         changes["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
     if shortened is not None and shortened.messages is not None:
         changes["messages"] = shortened.messages
-    if request.operation == RESPONSES and isinstance(request.fields["input"], list):
+    if request.operation == RESPONSES and isinstance(request.fields.get("input"), list):
         changes["input"] = request.fields["input"]  # as it was checked: within its items too a name may stand twice
     return rewrite(request.body, changes)

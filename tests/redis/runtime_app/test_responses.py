@@ -110,6 +110,15 @@ async def test_what_cannot_be_counted_or_kept_apart_is_refused(
     assert not upstream.calls
 
 
+async def test_a_response_may_be_asked_for_without_input(runtime: Runtime, upstream: Upstream) -> None:
+    """By a stored prompt, say: what the endpoint makes of it is its business."""
+    body = {"model": "chat", "prompt": {"id": "pmpt_1"}}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with runtime.session.post(f"{runtime.url}/responses", json=body, headers=headers) as reply:
+        assert reply.status == 200
+    assert upstream.calls[0].json == body | {"model": "up"}
+
+
 async def test_an_embeddings_model_makes_no_responses(runtime: Runtime) -> None:
     async with client(runtime) as sdk:
         with pytest.raises(openai.NotFoundError, match="ask for one of: chat"):
