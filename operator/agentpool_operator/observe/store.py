@@ -39,6 +39,8 @@ class Store:
 
     objects: dict[tuple[str, str], dict[str, _Kept]] = field(default_factory=dict)
     pods: dict[PoolKey, dict[str, PodFacts]] = field(default_factory=dict)
+    homes: dict[str, PoolKey] = field(default_factory=dict)
+    """The pool of each pod, by the pod's UID."""
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """The object as last seen, without managedFields; None when it is not there."""
@@ -85,7 +87,11 @@ class Store:
         """Remember an object as it is now."""
         key = key_of(body)
         if key.kind == "Pod":
-            self.pods.setdefault(pool_of(body), {})[key.name] = pod_facts(body)
+            facts, pool = pod_facts(body), pool_of(body)
+            if self.homes.get(facts.uid, pool) != pool:  # somebody took it out of its pool by its label
+                self._drop_pod(facts.uid, key.name)
+            self.homes[facts.uid] = pool
+            self.pods.setdefault(pool, {})[key.name] = facts
         elif not _is_older(body, self._kept(key)):
             self.objects.setdefault((key.kind, key.namespace), {})[key.name] = _keep(body)
 
@@ -93,12 +99,7 @@ class Store:
         """Forget an object, unless another of the same name has come since."""
         key, uid = key_of(body), body["metadata"].get("uid")
         if key.kind == "Pod":
-            pool = pool_of(body)
-            pods = self.pods.get(pool, {})
-            if key.name in pods and pods[key.name].uid == uid:
-                del pods[key.name]
-                if not pods:
-                    del self.pods[pool]
+            self._drop_pod(str(uid), key.name)
             return
         kept = self._kept(key)
         if kept is not None and kept.uid == uid:
@@ -113,8 +114,8 @@ class Store:
             return forgotten
         if kind == "Pod":
             for pool, pods in list(self.pods.items()):
-                for name in [name for name, pod in pods.items() if pod.uid in gone]:
-                    del pods[name]
+                for name, uid in [(name, pod.uid) for name, pod in pods.items() if pod.uid in gone]:
+                    self._drop_pod(uid, name)
                     forgotten.append(pool)
         else:
             for (_, namespace), place in self._places(kind):
@@ -137,6 +138,14 @@ class Store:
         if kind == "Pod":
             return [pod.uid for pods in self.pods.values() for pod in pods.values()]
         return [kept.uid for _, place in self._places(kind) for kept in place.values()]
+
+    def _drop_pod(self, uid: str, name: str) -> None:
+        pool = self.homes.pop(uid, None)
+        pods = {} if pool is None else self.pods.get(pool, {})
+        if pool is not None and name in pods and pods[name].uid == uid:
+            del pods[name]
+            if not pods:
+                del self.pods[pool]
 
     def _kept(self, key: ObjectKey) -> _Kept | None:
         return self.objects.get((key.kind, key.namespace), {}).get(key.name)

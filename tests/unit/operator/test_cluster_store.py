@@ -59,6 +59,18 @@ def test_pods_are_kept_by_pool():
     assert store.pods == {}
 
 
+@pytest.mark.parametrize("labels", [{"agentpool.dev/pool": "b"}, {}], ids=["into another", "out of all"])
+def test_a_pod_that_somebody_takes_out_of_its_pool_by_a_label_is_in_it_no_more(labels):
+    store = Store()
+    store.put(pod())
+    moved = body("Pod", "p", uid="u1", labels=labels)
+    store.put(moved)
+    assert store.pods_of(PoolKey("n", "a")) == ()
+    assert store.uids("Pod") == ["u1"]
+    store.remove(moved)
+    assert (store.pods, store.homes) == ({}, {})
+
+
 def test_a_missed_deletion_is_found_and_a_new_object_is_not_taken_for_one():
     store = Store()
     store.put(pod("gone", uid="gone"))
