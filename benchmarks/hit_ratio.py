@@ -1,11 +1,11 @@
 """How often does the cache in the process hit, beside LRU?
 
-    .venv/bin/python benchmarks/hit_ratio.py [--prefixes FILE.jsonl.gz] [--seeds 3]
+    .venv/bin/python benchmarks/hit_ratio.py [--prefixes FILE.jsonl.gz] [--seeds 3] [--percents 1 10] [--phases 6]
 
-Plays traces against the runtime's own tier (``MemoryTier``) and against LRU of the same number of entries, at 1 % and
-10 % of the keys: Zipf (exponent 0.99), Zipf with scans (40 % of the requests are bursts of 4,000 keys that never
-return), and Zipf whose keys all change five times. ``--prefixes`` adds a trace of prompts' block hashes, one request
-with a list ``h`` a line (the format of the Mooncake traces). *learnt* is the second half of a trace.
+Plays traces against the runtime's own tier (``MemoryTier``) and against LRU of the same number of entries, at
+``--percents`` of the keys: Zipf (exponent 0.99), Zipf with scans (40 % of the requests are bursts of 4,000 keys that
+never return), and Zipf in ``--phases`` without a common key. ``--prefixes`` adds a trace of prompts' block hashes,
+one request with a list ``h`` a line (the format of the Mooncake traces). *learnt* is the second half of a trace.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import statistics
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from agent_runtime.cache.entry import Entry
 from agent_runtime.cache.memory import MemoryTier
 from agent_runtime.usage import Usage
 
-KEYS, REQUESTS, SHIFTS, BURST = 100_000, 600_000, 6, 4_000
+KEYS, REQUESTS, BURST = 100_000, 600_000, 4_000
 EMPTY = Entry(
     body=b"", streamed=False, model="m", usage=Usage(0, 0, 0), cost_nanousd=0, stored_s=0.0, expires_s=float("inf")
 )
@@ -78,9 +79,9 @@ def scan(chance: np.random.Generator) -> Iterator[str]:
             yield f"{passing:x}"
 
 
-def shift(chance: np.random.Generator) -> Iterator[str]:
-    for phase in range(SHIFTS):
-        yield from (f"{phase}-{rank:x}" for rank in zipf_ranks(REQUESTS // SHIFTS, chance))
+def shift(chance: np.random.Generator, phases: int) -> Iterator[str]:
+    for phase in range(phases):
+        yield from (f"{phase}-{rank:x}" for rank in zipf_ranks(REQUESTS // phases, chance))
 
 
 def prefixes(path: str) -> list[str]:
@@ -97,8 +98,8 @@ def hits(ask: Ask, trace: list[str]) -> tuple[float, float, float]:
     return (first + second) / len(trace), second / (len(trace) - half), took_s / len(trace) * 1e6
 
 
-def compare(name: str, traces: list[list[str]], keys: int) -> None:
-    for percent in (1, 10):
+def compare(name: str, traces: list[list[str]], keys: int, percents: list[int]) -> None:
+    for percent in percents:
         capacity = keys * percent // 100
         ours = [hits(runtime(capacity), trace) for trace in traces]
         theirs = [hits(lru(capacity), trace) for trace in traces]
@@ -114,15 +115,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prefixes", help="trace of block hashes, *.jsonl.gz")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--percents", type=int, nargs="+", default=[1, 10], help="capacities, of the keys")
+    parser.add_argument("--phases", type=int, default=6, help="of the trace whose keys all change")
     args = parser.parse_args()
     print("| trace | capacity | runtime | LRU | runtime, learnt | LRU, learnt | lead in points, by seed | µs/request |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
-    for make in (zipf, scan, shift):
+    makers = {"zipf": zipf, "scan": scan, "shift": partial(shift, phases=args.phases)}
+    for name, make in makers.items():
         traces = [list(make(np.random.default_rng(seed))) for seed in range(args.seeds)]
-        compare(make.__name__, traces, KEYS)
+        compare(name, traces, KEYS, args.percents)
     if args.prefixes:
         trace = prefixes(args.prefixes)
-        compare("prefixes", [trace], len(set(trace)))
+        compare("prefixes", [trace], len(set(trace)), args.percents)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 
 from agent_runtime.cache.entry import Entry
-from agent_runtime.cache.eviction import Queues
-from agent_runtime.cache.shadow import SHARES, Shadow, Sizes
+from agent_runtime.cache.eviction import STEADY, Order, Queues
+from agent_runtime.cache.shadow import Shadow, Sizes
 
 GAIN_TO_GROW = 0.01
 """Doubling must bring one more hit in a hundred requests."""
@@ -57,7 +57,7 @@ class MemoryTier:
         self.scale = 1.0
         """Its size in multiples of the configured one."""
         self._entries: dict[str, Entry] = {}
-        self._queues = Queues(max_entries, max_bytes, SHARES[0])
+        self._queues = Queues(max_entries, max_bytes, STEADY)
         self._shadow = Shadow(max_entries, max_bytes, sizes=adaptive)
         self._leaving: list[tuple[float, str]] = []
         """Heap of (Unix second, key); what was replaced or evicted meanwhile is in it too."""
@@ -76,9 +76,14 @@ class MemoryTier:
         return self._queues.max_bytes
 
     @property
+    def order(self) -> Order:
+        """The one in which answers leave now."""
+        return self._queues.order
+
+    @property
     def newcomers_share(self) -> float:
-        """Of the room; 1 is LRU."""
-        return self._queues.share
+        """Of the answers held; 1 is LRU."""
+        return self._queues.newcomers
 
     def get(self, key: str, now_s: float) -> Entry | None:
         """The answer, fresh or still kept for callers who accept a stale one."""
@@ -134,14 +139,14 @@ class MemoryTier:
             self.scale = scale
             entries, size = max(int(entries * scale), 1), max(int(size * scale), 1)
             self._evict(self._queues.resize(entries, size))
-            self._shadow = Shadow(entries, size, share=self._queues.share, sizes=True)
+            self._shadow = Shadow(entries, size, order=self._queues.order, sizes=True)
 
     def _learn(self, key: str, entry: Entry | None) -> None:
         self._shadow.asked(key)
         if entry is not None:
             self._shadow.stored(key, entry.size_bytes)
-        if self._shadow.share != self._queues.share:
-            self._queues.give_newcomers(self._shadow.share)
+        if self._shadow.order is not self._queues.order:
+            self._queues.follow(self._shadow.order)
 
     def _evict(self, keys: list[str]) -> None:
         for key in keys:

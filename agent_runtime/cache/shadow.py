@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-from agent_runtime.cache.eviction import LRU, Queues
+from agent_runtime.cache.eviction import CHANGING, LRU, STEADY, Order, Queues
 
-SHARES = (0.1, 0.5, LRU)
-"""Of the room, for newcomers; the first one is where a cache begins."""
+ORDERS = (STEADY, CHANGING, LRU)
+"""The first one is where a cache begins."""
 
 SHADOW_ENTRIES = 512
 """Most entries of a shadow of the cache's own size: enough to tell orders apart, few enough to cost nothing."""
@@ -40,23 +40,23 @@ class Sizes:
 class Shadow:
     """What orders and sizes would have done with the requests of a cache with these bounds."""
 
-    def __init__(self, max_entries: int, max_bytes: int, *, share: float = SHARES[0], sizes: bool = False) -> None:
-        """``share``: where to begin. ``sizes``: try half and double the size too."""
+    def __init__(self, max_entries: int, max_bytes: int, *, order: Order = STEADY, sizes: bool = False) -> None:
+        """``order``: where to begin. ``sizes``: try half and double the size too."""
         self._rate = -(-max_entries // SHADOW_ENTRIES)
         entries, size = max(max_entries // self._rate, 1), max(max_bytes // self._rate, 1)
-        self._orders = [Queues(entries, size, share) for share in SHARES]
+        self._orders = [Queues(entries, size, one) for one in ORDERS]
         scales = ((max(entries // 2, 1), max(size // 2, 1)), (entries * 2, size * 2)) if sizes else ()
-        self._sizes = [Queues(*bounds, share) for bounds in scales]
+        self._sizes = [Queues(*bounds, order) for bounds in scales]
         self._entries = entries
         self._requests = 0
-        self._hits = [0.0] * (len(SHARES) + len(scales))
-        self._contested = [0.0] * len(SHARES)
-        self._best = SHARES.index(share)
+        self._hits = [0.0] * (len(ORDERS) + len(scales))
+        self._contested = [0.0] * len(ORDERS)
+        self._best = ORDERS.index(order)
 
     @property
-    def share(self) -> float:
-        """The newcomers' share that hits most often, as far as that is clear."""
-        return SHARES[self._best]
+    def order(self) -> Order:
+        """The one that hits most often, as far as that is clear."""
+        return ORDERS[self._best]
 
     @property
     def sizes(self) -> Sizes | None:
@@ -64,7 +64,7 @@ class Shadow:
         if not self._sizes or self._requests < ENOUGH_ROUNDS * self._entries:
             return None
         own = self._hits[self._best]
-        half, double = self._hits[len(SHARES) :]
+        half, double = self._hits[len(ORDERS) :]
         return Sizes(gain=(double - own) / self._requests, loss=(own - half) / self._requests)
 
     def samples(self, key: str) -> bool:
@@ -76,7 +76,7 @@ class Shadow:
         hits = [queues.touch(key) for queues in (*self._orders, *self._sizes)]
         for place, hit in enumerate(hits):
             self._hits[place] += hit
-        orders = hits[: len(SHARES)]
+        orders = hits[: len(ORDERS)]
         if any(orders) and not all(orders):
             for place, hit in enumerate(orders):
                 self._contested[place] += hit != orders[self._best]
@@ -94,9 +94,9 @@ class Shadow:
                 queues.add(key, size_bytes)
 
     def _choose(self) -> None:
-        hits = self._hits[: len(SHARES)]
-        leader = max(range(len(SHARES)), key=hits.__getitem__)
+        hits = self._hits[: len(ORDERS)]
+        leader = max(range(len(ORDERS)), key=hits.__getitem__)
         if hits[leader] - hits[self._best] > CLEAR * self._contested[leader] ** 0.5:
             self._best = leader
             for queues in self._sizes:
-                queues.give_newcomers(self.share)
+                queues.follow(self.order)

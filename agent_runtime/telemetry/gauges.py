@@ -33,7 +33,7 @@ class Gauges:
         )
         self.cache_newcomers = Gauge(
             P + "cache_newcomers_ratio",
-            "Share of the room that new answers get before they are asked for again; at 1 the order is LRU.",
+            "Share of the answers in the process not asked for again yet; at 1 the order is LRU.",
             registry=registry,
         )
         self.memory_used = Gauge(

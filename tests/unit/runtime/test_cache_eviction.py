@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.cache.eviction import LRU, Queues
+from agent_runtime.cache.eviction import CHANGING, LRU, STEADY, Queues
 from agent_runtime.cache.memory import MemoryTier, decide_scale
-from agent_runtime.cache.shadow import SHARES, Shadow, Sizes
+from agent_runtime.cache.shadow import ORDERS, Shadow, Sizes
 from tests.unit.runtime.builders import entry
 
 NOW = 1000.0
 STEPS = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.integers(1, 40)), max_size=80)
 
 
-@given(STEPS, st.sampled_from(SHARES), st.integers(1, 8), st.integers(20, 100), st.randoms())
-def test_entries_and_bytes_are_both_true_and_never_passed(steps, share, max_entries, max_bytes, chance) -> None:
-    queues, held = Queues(max_entries, max_bytes, share), dict[str, int]()
+@given(STEPS, st.sampled_from(ORDERS), st.integers(1, 8), st.integers(20, 100), st.randoms())
+def test_entries_and_bytes_are_both_true_and_never_passed(steps, order, max_entries, max_bytes, chance) -> None:
+    queues, held = Queues(max_entries, max_bytes, order), dict[str, int]()
     for key, size in steps:
         if chance.random() < 0.3:
             assert queues.touch(key) == (key in held)
@@ -26,7 +26,7 @@ def test_entries_and_bytes_are_both_true_and_never_passed(steps, share, max_entr
             queues.remove(key)
             held.pop(key, None)
         elif chance.random() < 0.1:
-            queues.give_newcomers(chance.choice(SHARES))
+            queues.follow(chance.choice(ORDERS))
         else:
             held[key] = size
             for gone in queues.add(key, size):
@@ -50,7 +50,7 @@ def test_with_all_the_room_for_newcomers_the_order_is_that_of_last_use(steps, ma
 
 
 def test_a_scan_does_not_push_out_what_was_asked_for_twice() -> None:
-    queues = Queues(100, 10**9, SHARES[0])
+    queues = Queues(100, 10**9, STEADY)
     for key in map(str, range(90)):
         queues.add(key, 1)
         queues.touch(key)
@@ -60,7 +60,7 @@ def test_a_scan_does_not_push_out_what_was_asked_for_twice() -> None:
 
 
 def test_who_comes_back_soon_after_leaving_is_kept_longer() -> None:
-    queues = Queues(20, 10**9, SHARES[0])
+    queues = Queues(20, 10**9, STEADY)
     for number in range(30):
         queues.add(str(number), 1)
     gone = next(str(number) for number in range(29, -1, -1) if str(number) not in queues)
@@ -68,6 +68,20 @@ def test_who_comes_back_soon_after_leaving_is_kept_longer() -> None:
     for number in range(100, 200):
         queues.add(str(number), 1)
     assert gone in queues
+
+
+def test_what_was_wanted_once_gives_way_to_what_is_wanted_now() -> None:
+    """After all wanted keys changed: how much of the room is still lost to the old ones?"""
+    left = {}
+    for order in ORDERS:
+        queues, chance = Queues(100, 10**9, order), random.Random(3)
+        for phase in "ab":
+            for _ in range(1000):
+                key = f"{phase}{int(chance.paretovariate(0.6)) % 1000}"
+                if not queues.touch(key):
+                    queues.add(key, 1)
+        left[order] = sum(f"a{number}" in queues for number in range(1000))
+    assert left[STEADY] > 20 and left[CHANGING] == left[LRU] == 0
 
 
 def play(tier: MemoryTier, keys: list[str]) -> int:
@@ -80,15 +94,15 @@ def play(tier: MemoryTier, keys: list[str]) -> int:
     return hits
 
 
-def test_the_order_becomes_lru_where_lru_hits_more() -> None:
+def test_the_order_follows_what_is_asked_for() -> None:
     tier = MemoryTier(100, 10**9)
     chance = random.Random(1)
     window = [str(max(at - int(chance.expovariate(1 / 45)), 0)) for at in range(20_000)]  # what is wanted moves on
     play(tier, window)
-    assert tier.newcomers_share > SHARES[0]
+    assert tier.order is not STEADY
     popular = [str(int(chance.paretovariate(0.6))) for _ in range(20_000)]
     play(tier, popular)
-    assert tier.newcomers_share == SHARES[0]
+    assert tier.order is STEADY and tier.newcomers_share < 0.2
 
 
 @pytest.mark.parametrize(
