@@ -28,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_runtime.compression.compress import PROFILES, Policy, compress
+from agent_runtime.compression.protect import facts as stated_facts
+from agent_runtime.compression.protect import mask
+from agent_runtime.compression.sentences import Sentence, split_sentences
 from agent_runtime.compression.tokens import token_counter
 
 Message = dict[str, Any]
@@ -44,6 +47,7 @@ then there these they this those through to too us very was we we'll were what w
 would you you'd you'll you're your"""
 NO_INFORMATION = frozenset(GRAMMAR.split())
 
+EDGE = "*.,;:!?()[]\"'…–—"
 COUNT = token_counter()
 
 
@@ -146,6 +150,38 @@ def measure(prompts: list[list[Message]], policy: Policy) -> dict[str, float]:
     }
 
 
+def left_over(prompts: list[list[Message]], policy: Policy) -> dict[str, float]:
+    """What the tokens are, as shares of the tokens before, that stay in the messages which may be compressed.
+
+    By the compressor's own rules: facts; then the other words of sentences that bind, of lists and headings, of
+    questions, and of the sentences that are left.
+    """
+    shares = dict.fromkeys(("facts", "bind", "lists", "questions", "others"), 0.0)
+    before = 0
+    for messages in prompts:
+        result = compress({"messages": messages}, policy, COUNT)
+        before += result.tokens_before
+        for message in result.messages[:-1]:
+            masked = mask(str(message["content"]))
+            assert masked is not None
+            for sentence in split_sentences(masked.text):
+                text = masked.unmask(sentence.text)
+                stated = stated_facts(sentence.text, masked)
+                tokens = COUNT(text)
+                of_facts = min(sum(COUNT(" " + word) for word in text.split() if word.strip(EDGE) in stated), tokens)
+                shares[kind_of(sentence)] += tokens - of_facts
+                shares["facts"] += of_facts
+    return {kind: tokens / before for kind, tokens in shares.items()}
+
+
+def kind_of(sentence: Sentence) -> str:
+    if sentence.binds:
+        return "bind"
+    if sentence.structures:
+        return "lists"
+    return "questions" if sentence.asks else "others"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -165,6 +201,9 @@ def main() -> int:
                     f"| {row['facts']} | {row['lost']} | {row['words']:.1%} "
                     f"| {row['p50_ms']:.1f} / {row['max_ms']:.1f} |"
                 )
+    long = prompt_sets(folder, instructions=False)["long"]
+    kinds = left_over(long, Policy(profile=PROFILES["Aggressive"])).items()
+    print("\nLeft of long, Aggressive: " + ", ".join(f"{kind} {share:.1%}" for kind, share in kinds))
     return 1 if lost else 0
 
 
