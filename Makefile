@@ -19,7 +19,7 @@ install: $(INSTALLED) ## Make .venv with everything to develop and test
 $(INSTALLED): pyproject.toml requirements/dev.txt
 	@echo "python: packages into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -34,6 +34,11 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RELEASE = "agentpool"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker has one left when the others are through."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def stop_abandoned() -> None:
     """End what runs that were killed have left: each names its folder after its process."""
     home = state_dir("test-api")

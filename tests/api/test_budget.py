@@ -89,6 +89,7 @@ def test_what_a_budget_takes_depends_on_the_priority(operator, cluster, namespac
         pool.wait_replicas(0, 0)
 
 
+@pytest.mark.slow
 def test_agents_time_is_charged_by_capacity_type_exactly_once(start, pool: Pool, budget, redis_server, namespace):
     operator = start()
     pool.apply(cost={"onDemandPerHour": "3600", "spotPerHour": "360", "targetPerHour": "10000"}).wait_ready()

@@ -37,6 +37,7 @@ def operated(start, faulty: FaultyApi, kubeconfig) -> Operator:
     return operator
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200 + 100 * len(KILLED))
 def test_when_a_watch_dies_the_process_ends_and_its_successor_sees_events_again(
     start, faulty: FaultyApi, kubeconfig, operated: Operator, cluster: Cluster, namespace: str, pool: Pool
@@ -127,6 +128,7 @@ def test_a_slow_api_server_costs_time_and_nothing_else(faulty: FaultyApi, operat
     assert operated.http("/healthz")[0] == 200
 
 
+@pytest.mark.slow
 def test_an_api_server_that_comes_and_goes_is_lived_with(faulty: FaultyApi, operated: Operator, pool: Pool):
     began = time.monotonic()
     faulty.fault = lambda method, path: Fault(503) if (time.monotonic() - began) % 3 < 1.5 else None

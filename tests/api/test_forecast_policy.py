@@ -78,6 +78,7 @@ def redis_bytes(server: Redis):
     return redis.Redis(port=server.port)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     start, pool: Pool, traffic: Traffic, redis_server: Redis, namespace: str, cluster: Cluster, user: str
@@ -110,6 +111,7 @@ def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     assert json.loads(kept)["woken_at_s"] == facts["woken_at_s"]
 
 
+@pytest.mark.slow
 def test_under_a_steady_load_nothing_is_written(start, pool: Pool, traffic: Traffic, cluster: Cluster, user: str):
     operator = start()
     traffic.per_s = 6.0

@@ -50,6 +50,7 @@ STEADY_S = float(os.environ.get("STEADY_S", "8"))
 """How long a steady pool is watched; docs/benchmarks.md takes 300."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(STEADY_S + 300)
 def test_in_steady_state_nothing_is_written(start, pool: Pool, cluster: Cluster, user: str, agents):
     operator = start(AGENTPOOL_PERIOD="0.5s")
@@ -64,6 +65,7 @@ def test_in_steady_state_nothing_is_written(start, pool: Pool, cluster: Cluster,
     assert written == []
 
 
+@pytest.mark.slow
 def test_a_restarted_operator_writes_nothing_anew(start, pool: Pool, cluster: Cluster, user: str, agents):
     first = start()
     pool.apply().wait_ready()

@@ -50,6 +50,7 @@ def test_sigterm_hands_over_within_five_seconds(start, cluster, namespace, pool:
     pool.wait_replicas(2, 3)
 
 
+@pytest.mark.slow
 def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(start, cluster, namespace, pool: Pool):
     first = start(AGENTPOOL_POD_NAME="first")
     second = start(wait=False, AGENTPOOL_POD_NAME="second")
@@ -64,6 +65,7 @@ def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(start, cluster, 
     pool.wait_replicas(2, 3)
 
 
+@pytest.mark.slow
 def test_a_leader_frozen_in_the_middle_of_its_work_writes_nothing_when_it_wakes(
     start, cluster, namespace, pool: Pool, faulty: FaultyApi, kubeconfig
 ):
@@ -120,6 +122,7 @@ def test_a_clock_that_jumps_changes_no_size_and_holds_up_nothing_afterwards(
     assert budget.status["level"] == "Normal"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.05, 0.2])
 def test_an_operator_killed_in_the_middle_of_a_pass_leaves_nothing_half_done(start, pool: Pool, cluster, delay_s):
     first = start()
