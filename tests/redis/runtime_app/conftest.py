@@ -145,7 +145,7 @@ async def start(
     Depends on ``redis_server`` so that Redis outlives the runtimes that settle with it. Requests wait longer for it
     than in production, or a busy machine's pause would count as an outage.
     """
-    monkeypatch.setattr(redis_link, "REQUEST_PATIENCE_S", 2.0)
+    monkeypatch.setattr(redis_link, "REQUEST_PATIENCE_S", 10.0)
     running: list[tuple[App, aiohttp.ClientSession]] = []
     (tmp_path / "local-key").mkdir()
     (tmp_path / "local-key" / "key").write_text(KEY)
