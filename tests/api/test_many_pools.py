@@ -106,6 +106,9 @@ def test_many_pools_are_served_in_time_in_little_memory_and_nothing_is_written_i
     until(lambda: all_are("Progressing", "False", "Stable"), "rest", 300 + POOLS / 5)
     until(lambda: fleet.pods == POOLS * AGENTS, "a report of every agent")
 
+    # Ten seconds after the first report arrivals are known, and with them that fewer agents would do.
+    until(lambda: all_are("ScalingLimited", "True", "TooFewAgents"), "arrivals to be known", 120 + POOLS / 5)
+
     def at_rest() -> bool:
         before = len(cluster.writes(user))
         time.sleep(5)
