@@ -28,6 +28,9 @@ DRIFT_MINUTES = 2 * 24 * 60
 LEVEL_BANDWIDTH = 0.35
 """Width, in natural logarithms, of what counts as a rate like today's."""
 DRIFT_POINTS = 48
+SURPRISE_SHARE = 0.02
+FEWEST_MINUTES = 240
+"""Minutes that a share of surprises is told of at least: a short history needs as many surprises as four hours."""
 _POINTS = (np.arange(DRIFT_POINTS) + 0.5) / DRIFT_POINTS
 _PRIOR = np.quantile([-0.5, -0.3, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3, 0.5], _POINTS)
 _PRIOR_WEIGHT = 30.0
@@ -59,6 +62,8 @@ class Drift:
     errors: NDArray[np.float16]
     levels: NDArray[np.float16]
     weights: NDArray[np.float16]
+    surprise: float = 1.0
+    """Factor, at least 1, by which more came than was measured in one minute of fifty."""
     announced: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """Tasks per minute that come back at this time, from `minute` on; 0 where none is known."""
 
@@ -118,6 +123,7 @@ def measure_drift(history: History, *, startup_s: float) -> Drift:
         errors[known][order].astype(np.float16),
         levels[known][order].astype(np.float16),
         recency[known][order].astype(np.float16),
+        _surprise(errors[known][order]),
         announced[-lag - 1 :].astype(np.float32),
     )
 
@@ -147,6 +153,12 @@ def _peakedness(seconds: NDArray[np.float32], span_s: int) -> float:
     counts = seconds[len(seconds) - minutes * 60 :].reshape(minutes, 60 // span_s, span_s).sum(2, dtype=np.float64)
     ratio = (counts.var(1, ddof=1).sum() + 10.0) / (counts.mean(1).sum() + 10.0)
     return float(min(max(ratio, 1.0), _MAX_PEAKEDNESS))
+
+
+def _surprise(errors: Floats) -> float:
+    """The factor that one of fifty sorted errors exceeds; 1 where too few are known."""
+    beyond = int(SURPRISE_SHARE * max(len(errors), FEWEST_MINUTES))
+    return max(math.exp(errors[-1 - beyond]), 1.0) if beyond < len(errors) else 1.0
 
 
 def _steady_windows(arrivals: Floats, noise: float) -> tuple[Floats, Floats]:

@@ -15,11 +15,11 @@ from agentpool_operator.decide.backlog import backlog_slots
 from agentpool_operator.decide.demand import ORDER_S, Drift, Floats, Rate, current_rate, expected_rates
 from agentpool_operator.decide.load import PoolLoad
 from agentpool_operator.decide.policy import ScalingPolicy
-from agentpool_operator.decide.queueing import agents_for, late_work_price, most_agents
+from agentpool_operator.decide.queueing import PRUDENT_SURGE, agents_for, late_work_price, most_agents
 from agentpool_operator.decide.reasons import Reason
 from agentpool_operator.decide.state import UNKNOWN_STARTUP_S, PoolState
 from agentpool_operator.decide.threshold import needed_agents
-from agentpool_operator.decide.work import load_ahead, service_factor
+from agentpool_operator.decide.work import load_ahead, service_factor, staying_share
 
 _ANY_SERVICE_S = 1.0
 """Where nothing arrives and nothing is served there is no load, however long a task would take."""
@@ -42,6 +42,10 @@ class _Expected:
     service_s: float
     offered: Floats
     """Equally likely loads."""
+    arriving: Floats
+    """The part of them that arrivals bring, beside work that is behind."""
+    surprise: float
+    """Factor by which the load rose within a start-up in one minute of fifty."""
     growth: float
     """Factor the forecast of the day adds."""
     peakedness: float
@@ -110,10 +114,15 @@ def _expected_load(load: PoolLoad, state: PoolState, startup_s: float, backlog: 
     explained = rate.per_s * service_s
     seen = sum(tasks for _, tasks in state.in_system) / len(state.in_system) if state.in_system else explained
     extra, certainty = load_ahead(explained, seen, service_s=service_s, ahead_s=startup_s)
+    # A changed rate fills only the slots of tasks that end by the time its change was measured over.
+    renewed = 1.0 - staying_share(service_s, 60.0 * drift.lag_min)
+    arriving = explained + renewed * (expected_rates(rate, drift) * (service_s * growth) - explained)
     return _Expected(
         rate=rate,
         service_s=service_s,
-        offered=np.maximum(expected_rates(rate, drift) * (service_s * growth) + extra, 0.0) + backlog,
+        offered=np.maximum(arriving + extra, 0.0) + backlog,
+        arriving=arriving,
+        surprise=drift.surprise,
         growth=growth,
         peakedness=drift.peakedness * certainty,
         backlog=backlog,
@@ -138,7 +147,9 @@ def _agents(policy: ScalingPolicy, load: PoolLoad, expected: _Expected, startup_
     )
     # Work in hand may exceed what arrivals explain, but a backlog fills whatever is there: it bounds without a margin.
     in_hand = math.ceil(((load.in_flight or 0) + expected.backlog) / load.concurrency - 1e-9)
-    most = most_agents(expected.mean * expected.growth, concurrency=load.concurrency)
+    most = most_agents(expected.mean * expected.growth, concurrency=load.concurrency, surprise=expected.surprise)
+    if expected.surprise > PRUDENT_SURGE:  # rises that the pool's own past knows are not imprudent to be ready for
+        most = max(most, math.ceil(float(expected.arriving.max()) / load.concurrency))
     least = math.ceil(expected.mean / (load.concurrency * policy.target_utilization) - 1e-9)
     return max(min(agents, max(most, in_hand)), least, 1 if load.has_work else 0)
 

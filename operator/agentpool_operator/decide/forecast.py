@@ -1,11 +1,12 @@
 """How much work do the next 24 hours bring, and how good was this forecast lately?
 
-Three members in steps of five minutes: a daily profile (mean of the same time on up to seven past days, smoothed) times
-the recent level (last hour over its own profile, fading with the distance), the value of yesterday plus today's
-difference from it, and no change at all. They are weighted by their errors of the last day. The upper bound is the
-forecast plus a quantile of its own past errors, tracked online so that it covers what it states whatever the errors'
-shape: quantile tracking of conformal prediction (A. Angelopoulos, E. Candès, R. Tibshirani, "Conformal PID control for
-time series prediction", 2023). Everything follows from the history, so a restart changes nothing.
+Four members in steps of five minutes: a daily profile (mean of the same time on up to seven past days, smoothed) times
+the recent level (last hour over its own profile, fading with the distance), the profile alone (an hour's spike is no
+level), the value of yesterday plus today's difference from it, and no change at all. They are weighted by their errors
+of the last day. The upper bound is the forecast plus a quantile of its own past errors, tracked online so that it
+covers what it states whatever the errors' shape: quantile tracking of conformal prediction (A. Angelopoulos, E. Candès,
+R. Tibshirani, "Conformal PID control for time series prediction", 2023). Everything follows from the history, so a
+restart changes nothing.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def make_forecast(history: History) -> Forecast | None:
     origins = np.arange(DAY, len(series))
     profiled = profile[origins + LEAD] * _faded(level[origins], LEAD)
     shifted = np.maximum(series[origins + LEAD - DAY] + _recent(series)[origins] - _recent(series)[origins - DAY], 0.0)
-    combined = _combined(np.stack([profiled, shifted, _recent(series)[origins]]), series, origins)
+    members = np.stack([profiled, profile[origins + LEAD], shifted, _recent(series)[origins]])
+    combined = _combined(members, series, origins)
     expected *= np.power(_ratio(combined[-1], profiled[-1]), np.exp(-np.maximum(ahead - LEAD, 0) / _LEVEL_FADE_STEPS))
     past = origins[:-LEAD][-(_SCORED + DAY // 2) :]
     truth = series[past + LEAD]

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+PRUDENT_SURGE, MOST_SURGE = 1.5, 2.5
+
 
 def _log_delay_probability(beta: float) -> float:
     density = math.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
@@ -84,11 +86,13 @@ def late_work_price(startup_s: float) -> float:
     return max(5.0, 4.0 + min(startup_s, 600.0) / 45.0)
 
 
-def most_agents(load: float, *, concurrency: int) -> int:
-    """Agents beyond which safety and backlog are not worth their start-up: max(1.5·a, a + 4·√a + 2) slots.
+def most_agents(load: float, *, concurrency: int, surprise: float = 1.0) -> int:
+    """Agents beyond which safety and backlog are not worth their start-up: max(surge·a, a + 4·√a + 2) slots.
 
     Four standard deviations of Poisson load, or half as much again. Without it a long queue at a small pool orders far
     more agents than will have work when they serve: at 100 tasks per second, 10 per agent and a minute to start, this
-    allows 15 agents where 10 are needed, and they empty the queue.
+    allows 15 agents where 10 are needed, and they empty the queue. The surge is 1.5; where the pool's own past rose by
+    more within a start-up (`surprise`) it is that factor, up to 2.5: the queue such a rise leaves is emptied sooner.
     """
-    return math.ceil(max(1.5 * load, load + 4.0 * math.sqrt(load) + 2.0) / concurrency - 1e-9)
+    surge = min(max(surprise, PRUDENT_SURGE), MOST_SURGE)
+    return math.ceil(max(surge * load, load + 4.0 * math.sqrt(load) + 2.0) / concurrency - 1e-9)

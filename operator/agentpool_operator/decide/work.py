@@ -73,6 +73,11 @@ def service_factor(work: Work | None, service_s: float) -> float:
     return min(max(math.exp(math.copysign(max(abs(log) - chance, 0.0), log)), 1.0 / _MOST), _MOST)
 
 
+def staying_share(service_s: float, ahead_s: float) -> float:
+    """Share of the tasks in service now that still will be `ahead_s` later, of exponential service times."""
+    return math.exp(-ahead_s / service_s)
+
+
 def load_ahead(explained: float, in_system: float, *, service_s: float, ahead_s: float) -> tuple[float, float]:
     """Slots' worth of work beyond what the arrivals explain, and the load's variance over its mean, `ahead_s` from now.
 
@@ -80,7 +85,7 @@ def load_ahead(explained: float, in_system: float, *, service_s: float, ahead_s:
     ones are Poisson with mean a·(1 − p): mean a + p·(n − a), variance n·p·(1 − p) + a·(1 − p). Short tasks (p → 0)
     leave the Poisson load; for long ones the variance is small.
     """
-    stays = math.exp(-ahead_s / service_s)
+    stays = staying_share(service_s, ahead_s)
     more = in_system - explained
     extra = max(stays, LASTING_SHARE) * more if more > 0 else stays * more
     mean = explained + stays * more
