@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 RUN = "AGENTPOOL_TEST_RUN"
+KEEP_MARK = ["--set-proc-title", "no"]
+"""For redis-server, which otherwise writes its title over its environment."""
 
 
 def mark() -> None:

@@ -25,6 +25,7 @@ from cluster import processes
 from cluster.components import control_plane as component_commands
 from cluster.controlplane import ControlPlane
 from cluster.toolchain import tool_path
+from tests.abandoned import KEEP_MARK
 from tests.abandoned import RUN as RUN_BY
 
 ROOT = Path(__file__).parents[2]
@@ -194,7 +195,18 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        argv = [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            *KEEP_MARK,
+        ]
         self._process = subprocess.Popen(argv, cwd=self._folder, stdout=subprocess.DEVNULL)
         self.client = redis.Redis(port=self.port, decode_responses=True)
 

@@ -14,6 +14,7 @@ import pytest
 
 from agentpool_operator.redis_link import RedisLink
 from agentpool_operator.settings import RedisAccess
+from tests.abandoned import KEEP_MARK
 
 
 class Server:
@@ -23,7 +24,18 @@ class Server:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = int(found.getsockname()[1])
-        argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        argv = [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            *KEEP_MARK,
+        ]
         self.process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL)
         self.access = RedisAccess(url=f"redis://127.0.0.1:{self.port}/0")
         end = time.monotonic() + 60
