@@ -136,11 +136,16 @@ class FaultyApi:
             self.port = int(runner.addresses[0][1])
             self._ready.set()
             await self._end.wait()
+            assert runner.server is not None
+            transports = [connection.transport for connection in runner.server.connections]
             handlers = asyncio.all_tasks() - {asyncio.current_task()}
             for handler in handlers:
                 handler.cancel()
             await asyncio.gather(*handlers, return_exceptions=True)
             await runner.cleanup()
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()  # one whose handler was cancelled, or that has unread data, would stay open
             await connector.close(abort_ssl=True)
             await asyncio.sleep(0.1)  # the loop closes aborted connections in its next rounds
 
