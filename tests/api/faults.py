@@ -136,17 +136,16 @@ class FaultyApi:
             self.port = int(runner.addresses[0][1])
             self._ready.set()
             await self._end.wait()
-            assert runner.server is not None
-            transports = [connection.transport for connection in runner.server.connections]
+            await site.stop()
+            await asyncio.sleep(0.1)  # whoever was just let in gets its transport
             handlers = asyncio.all_tasks() - {asyncio.current_task()}
             for handler in handlers:
                 handler.cancel()
             await asyncio.gather(*handlers, return_exceptions=True)
             await runner.cleanup()
-            for transport in transports:
-                if transport is not None:
-                    transport.abort()  # one whose handler was cancelled, or that has unread data, would stay open
             await connector.close(abort_ssl=True)
+            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+                transport.abort()  # one that was closed with data nobody reads would stay open
             await asyncio.sleep(0.1)  # the loop closes aborted connections in its next rounds
 
     async def _handle(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
