@@ -30,11 +30,11 @@ def test_servers_of_a_killed_run_are_ended_and_those_of_a_live_one_are_not() -> 
     assert run.stdout
     with run:
         server = int(run.stdout.readline())
-        assert server not in end_abandoned()
+        end_abandoned()
+        assert is_alive(server)
         run.kill()
         run.wait()
-    assert is_alive(server)
-    assert server in end_abandoned()
+    end_abandoned()  # a run beside this one may have done it already
     end_s = time.monotonic() + 60
     while is_alive(server):
         assert time.monotonic() < end_s
