@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         verbs.add_parser(name, parents=[named], help=text).set_defaults(run=run)
     built = argparse.ArgumentParser(add_help=False)
-    built.add_argument("--semantic", action="store_true", help="the runtime with the encoder, too (510 MB)")
+    built.add_argument("--semantic", action="store_true", help="the runtime with the encoder, too (490 MB)")
     load = verbs.add_parser("load-image", parents=[named, built], help="build images and load them into the node")
     load.set_defaults(run=_load_image)
     images = verbs.add_parser("images", parents=[built], help="build the project's images")
