@@ -1,6 +1,6 @@
 """A pool whose semantic cache compares by meaning gets the image with the encoder and knows a question in other words.
 
-Not collected by itself, since the image takes a minute to build and 480 MB:
+Not collected by itself, since the image takes a minute to build and 490 MB:
 ``.venv/bin/python -m pytest -s tests/e2e/semantic_image.py``.
 """
 
