@@ -13,13 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 
 RUN = "AGENTPOOL_TEST_RUN"
-KEEP_MARK = ["--set-proc-title", "no"]
-"""For redis-server, which otherwise writes its title over its environment."""
 
 
 def mark() -> None:
     """From now on children of this process carry its id."""
     os.environ[RUN] = str(os.getpid())
+
+
+def redis_command(port: int, program: str = "redis-server") -> list[str]:
+    """A Redis that keeps nothing, and keeps its mark: it would write its title over its environment."""
+    return [
+        *(program, "--port", str(port), "--bind", "127.0.0.1"),
+        *("--save", "", "--appendonly", "no", "--set-proc-title", "no"),
+    ]
 
 
 def end_abandoned() -> list[int]:

@@ -25,8 +25,8 @@ from cluster import processes
 from cluster.components import control_plane as component_commands
 from cluster.controlplane import ControlPlane
 from cluster.toolchain import tool_path
-from tests.abandoned import KEEP_MARK
 from tests.abandoned import RUN as RUN_BY
+from tests.abandoned import redis_command
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "agentpool"
@@ -195,18 +195,7 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        argv = [
-            "redis-server",
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            *KEEP_MARK,
-        ]
+        argv = redis_command(self.port)
         self._process = subprocess.Popen(argv, cwd=self._folder, stdout=subprocess.DEVNULL)
         self.client = redis.Redis(port=self.port, decode_responses=True)
 

@@ -14,7 +14,7 @@ import pytest
 
 from agentpool_operator.redis_link import RedisLink
 from agentpool_operator.settings import RedisAccess
-from tests.abandoned import KEEP_MARK
+from tests.abandoned import redis_command
 
 
 class Server:
@@ -24,18 +24,7 @@ class Server:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = int(found.getsockname()[1])
-        argv = [
-            "redis-server",
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            *KEEP_MARK,
-        ]
+        argv = redis_command(self.port)
         self.process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL)
         self.access = RedisAccess(url=f"redis://127.0.0.1:{self.port}/0")
         end = time.monotonic() + 60

@@ -19,7 +19,7 @@ import pytest
 from agent_runtime.app import App
 from agent_runtime.redis import link as redis_link
 from agent_runtime.settings import load_process, parse_settings
-from tests.abandoned import KEEP_MARK
+from tests.abandoned import redis_command
 from tests.redis.runtime_app.upstream import Upstream
 
 KEY = "sk-test"
@@ -58,18 +58,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *options: str) -> None:
-        command = [
-            self._program,
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            *KEEP_MARK,
-        ]
+        command = redis_command(self.port, self._program)
         self.process = subprocess.Popen([*command, *options], cwd=self._folder, stdout=subprocess.DEVNULL)
         for _ in range(1500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
