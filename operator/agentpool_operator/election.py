@@ -2,6 +2,9 @@
 
 The one that holds the Lease. It renews every RETRY_S; whoever sees a Lease unchanged for LEASE_S by its own clock takes
 it over; a holder that could not renew for RENEW_S stops before anybody may take over. Times as in client-go.
+
+A process can be frozen with a write half sent, and wake when another one leads. So the kernel keeps an alarm for the
+end of the Lease: it ends the process before that runs one more instruction.
 """
 
 from __future__ import annotations
@@ -40,11 +43,15 @@ class _Seen:
 class Election:
     """Our part in holding one Lease."""
 
-    def __init__(self, client: AsyncClient, *, namespace: str, name: str, identity: str) -> None:
+    def __init__(
+        self, client: AsyncClient, *, namespace: str, name: str, identity: str, end_after: Callable[[float], object]
+    ) -> None:
+        """``end_after`` has the kernel end this process after so many seconds; 0 takes that back."""
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._end_after = end_after
         self._seen = _Seen("", 0.0)
         self._held: Any = None
         self._renewed_s: float | None = None
@@ -66,7 +73,7 @@ class Election:
                 log.warning("lease cannot be read", error=str(error) or type(error).__name__)
             else:
                 if holder is None:
-                    self._renewed_s = started_s
+                    self._take_as_renewed(started_s, clock())
                     log.info("lease acquired", lease=self._name, identity=self._identity)
                     return
                 if holder != waiting_for:
@@ -86,7 +93,7 @@ class Election:
                 raise LeaseLostError(f"the Lease could not be renewed for {RENEW_S:.0f} s")
             try:
                 self._held = await asyncio.wait_for(self._replace(self._held, taken_over=False), min(left_s, TRY_S))
-                self._renewed_s = started_s
+                self._take_as_renewed(started_s, clock())
             except ApiError as error:
                 if error.status.code == 409:
                     await self._reread()
@@ -100,12 +107,17 @@ class Election:
         if self._held is None:
             return
         self._renewed_s = None
+        self._end_after(0)
         try:
             await asyncio.wait_for(self._give_away(), 2.0)
             log.info("lease released", lease=self._name)
         except (httpx2.HTTPError, LeaseLostError, TimeoutError) as error:
             log.warning("lease not released", error=str(error) or type(error).__name__)
         self._held = None
+
+    def _take_as_renewed(self, started_s: float, now_s: float) -> None:
+        self._renewed_s = started_s
+        self._end_after(max(started_s + LEASE_S - now_s, 0.001))
 
     async def _give_away(self) -> None:
         for _ in range(2):

@@ -69,7 +69,11 @@ async def operate(settings: Settings, config: SingleConfig) -> int:
     stop_on_signals(stop)
     client = AsyncClient(config=config)
     election = Election(
-        client, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity
+        client,
+        namespace=settings.lease_namespace,
+        name=settings.lease_name,
+        identity=settings.identity,
+        end_after=lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds),
     )
     health = Health(clock=time.monotonic, standby_ticked_s=lambda: election.ticked_at_s)
     server, port = await serve_health(health, settings.http_port)
