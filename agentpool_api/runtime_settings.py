@@ -112,7 +112,7 @@ class ResponseCache(ApiModel):
     keep_stale: Duration = "1h"
     """How long after its `ttl` an answer is kept for callers who accept a stale one (`stale-while-revalidate`,
     `stale-if-error`)."""
-    model_outputs: KindOfAnswers = KindOfAnswers(ttl="2h", tiers=["L2", "L3"])
+    model_outputs: KindOfAnswers = KindOfAnswers(ttl="2h", tiers=["L1", "L2", "L3"])
     """Embeddings."""
     tool_results: KindOfAnswers = KindOfAnswers(ttl="10m", tiers=["L1", "L2"])
     """Answers to requests whose last message is a tool's result."""

@@ -21,9 +21,9 @@ def refusing(upstream: Upstream, status: int, extra: str = ""):
     return good
 
 
-def embed(runtime: Runtime):
-    body = {"model": "embed", "input": "hi"}
-    return runtime.session.post(f"{runtime.url}/embeddings", json=body, headers=BEARER)
+def embed(runtime: Runtime, *, headers: dict[str, str] | None = None, **fields: object):
+    body = {"model": "embed", "input": "hi"} | fields
+    return runtime.session.post(f"{runtime.url}/embeddings", json=body, headers=BEARER | (headers or {}))
 
 
 def after_tool(city: str = "Rome", call_id: str = "call_1", arguments: str = '{"city": "Rome", "days": 1}') -> list:
@@ -87,7 +87,7 @@ async def test_a_refusal_is_known_to_its_own_key_only(start: Start, upstream: Up
     assert (await outcome(runtime.chat(headers={"Authorization": "Bearer sk-other"})))[0] == "miss"
 
 
-async def test_embeddings_are_kept_in_redis_and_on_disk_and_answers_after_tools_not_on_disk(
+async def test_embeddings_are_kept_in_every_tier_and_answers_after_tools_not_on_disk(
     start: Start, upstream: Upstream, redis_server: RedisServer, tmp_path
 ) -> None:
     settings = settings_for(upstream.url, cache={"diskSize": "1Mi"})
@@ -95,8 +95,10 @@ async def test_embeddings_are_kept_in_redis_and_on_disk_and_answers_after_tools_
     await outcome(embed(runtime))
     await outcome(runtime.chat(messages=after_tool()))
     await until(lambda: len(redis_server.command("KEYS", "*response*")) == 2)
-    assert [(await outcome(embed(runtime)))[0] for _ in range(2)] == ["l2", "l2"]
-    assert (await outcome(runtime.chat(messages=after_tool())))[0] == "l1"
+    assert [(await outcome(embed(runtime)))[0] for _ in range(2)] == ["l1", "l1"]
+    runtime.app.cache.memory.clear()
+    assert [(await outcome(embed(runtime)))[0] for _ in range(2)] == ["l2", "l1"]
+    assert [(await outcome(runtime.chat(messages=after_tool())))[0] for _ in range(2)] == ["l2", "l1"]
     lives_ms = sorted(redis_server.command("PTTL", key) for key in redis_server.command("KEYS", "*response*"))
     assert [round(life_ms / 60_000) for life_ms in lives_ms] == [70, 180]  # with the hour for stale ones
     await runtime.app.cache.disk.flush()
@@ -104,6 +106,23 @@ async def test_embeddings_are_kept_in_redis_and_on_disk_and_answers_after_tools_
     runtime.app.cache.memory.clear()
     assert (await outcome(embed(runtime)))[0] == "l3"
     assert (await outcome(runtime.chat(messages=after_tool())))[0] == "miss"
+
+
+async def test_embeddings_kept_in_the_process_are_those_of_their_key_and_request_until_a_purge(
+    start: Start, redis_server: RedisServer, tmp_path
+) -> None:
+    runtime = await start(redis_url=redis_server.url)
+    (tmp_path / "local-key" / "other").write_text("sk-other")
+    runtime.app.secrets.reload()
+    first = await outcome(embed(runtime))
+    assert await outcome(embed(runtime)) == ("l1", first[1])
+    for other in ({"dimensions": 256}, {"encoding_format": "base64"}, {"input": ["hi"]}):
+        assert (await outcome(embed(runtime, **other)))[0] == "miss"
+    assert (await outcome(embed(runtime, headers={"Authorization": "Bearer sk-other"})))[0] == "miss"
+    assert await runtime.metric("agentpool_runtime_cache_bytes") > len(first[1])
+    async with runtime.session.post(f"{runtime.url}/cache/purge", headers=BEARER) as response:
+        assert response.status == 200
+    assert (await outcome(embed(runtime)))[0] == "miss"
 
 
 async def test_without_redis_and_disk_every_kind_is_kept_in_the_process(runtime: Runtime) -> None:
