@@ -38,6 +38,7 @@ from agent_runtime.pipeline.pipeline import Pipeline
 from agent_runtime.pipeline.shortening import make_shortening
 from agent_runtime.pipeline.sizing import make_sizing, model_names
 from agent_runtime.pipeline.slots import Slots
+from agent_runtime.pipeline.stored_responses import StoredResponses
 from agent_runtime.pod.cgroup import find_cgroup
 from agent_runtime.pod.heartbeat import Pulse
 from agent_runtime.pod.memory import MemoryGuard, make_guard
@@ -89,6 +90,7 @@ class Parts:
         self.pipeline = self._make_pipeline()
         self.answering = self._make_answering()
         self.conversations = self._make_conversations()
+        self.stored_responses = StoredResponses(self.conversations, self.routes, self.upstream, self.slots, clock)
         self.purger = self._make_purger()
         self.forgetting = self._make_forgetting()
         self.state = self._make_state()
@@ -286,6 +288,7 @@ class Parts:
             pipeline=self.pipeline,
             answering=self.answering,
             conversations=self.conversations,
+            stored_responses=self.stored_responses,
             response_times=self.response_times,
             purger=self.purger,
             forgetting=self.forgetting,

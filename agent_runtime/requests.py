@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
@@ -17,9 +18,21 @@ from agent_runtime.usage import Usage
 CHAT = "chat"
 EMBEDDINGS = "embeddings"
 RESPONSES = "responses"
+STORED_RESPONSES = "stored_responses"
+"""To read, list, end or delete what an endpoint keeps of a response: no call of a model."""
 
 MAX_DEPTH = 200
 """Levels of lists and objects that every part of the runtime can handle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A response that an endpoint keeps, and what is to be done with it."""
+
+    method: str
+    response: str
+    path: str
+    """Below the response, with a query: ``/input_items?limit=2``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +55,8 @@ class Request:
     trace: Trace | None = None
     """None where the pool does not trace."""
     wishes: Wishes = NO_WISHES
+    kept: Kept | None = None
+    """What a request about a stored response is about; such a one has no body, fields or model."""
     account: str = ""
     """Whose endpoint has the response this one goes on from (``Endpoint.account``); empty: any may answer."""
     instead_of: str | None = None
@@ -119,6 +134,21 @@ def parse_fields(operation: str, body: bytes) -> dict[str, Any]:
     if not isinstance(fields.get("stream_options"), dict | None):
         raise _bad("stream_options must be an object", "invalid_stream_options", "stream_options")
     return fields
+
+
+def parse_kept(method: str, path: str, query: bytes) -> tuple[Kept, bool]:
+    """What a request to ``/v1/responses/<id>…`` is about, and whether it asks for events.
+
+    The query is written anew, so that nothing but names and values reaches the endpoint. Raises ApiError 400.
+    """
+    response, slash, below = path.removeprefix("/v1/responses/").partition("/")
+    wishes = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    asked = f"?{urlencode(wishes)}" if wishes else ""
+    stream = [value for name, value in wishes if name == "stream"]
+    if stream not in ([], ["true"], ["false"]):
+        raise _bad("stream must be true or false", "invalid_stream", "stream")
+    kept = Kept("GET" if method == "HEAD" else method, response, f"{slash}{below}{asked}")
+    return kept, stream == ["true"]
 
 
 def _check_response(fields: Mapping[str, Any]) -> None:

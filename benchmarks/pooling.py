@@ -96,7 +96,7 @@ async def timed(count: int, concurrency: int, ask_once: Callable[[], Awaitable[N
 
 async def ask(pool: Pool, endpoint: Endpoint) -> None:
     """One request to its last byte."""
-    response = await pool.post(endpoint, BODY, {"Authorization": "Bearer sk-benchmark"})
+    response = await pool.send(endpoint, BODY, {"Authorization": "Bearer sk-benchmark"})
     while await response.content.readany():
         pass
     response.close()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent_runtime.http.batch import MAX_ITEMS
-from agent_runtime.http.routes import ANSWER, JSON, MODEL, ROUTES, Route
+from agent_runtime.http.routes import JSON, MODEL, RESPONSE, ROUTES, Route
 from agent_runtime.routing.complexity import Complexity
 
 Schema = dict[str, Any]
@@ -62,12 +62,14 @@ def _call(route: Route) -> Schema:
         told["responses"]["503"] = {"description": "Not ready.", "content": {JSON: _ref("Readiness")}}
     if route.body:
         told["requestBody"] = {"required": route.body_required, "content": {JSON: _ref(route.body)}}
-    if route.operation:
+    if route.operation and route.body:
         told["parameters"] = [{"name": name, "in": "header", "schema": schema} for name, schema in HEADERS.items()]
     if route.tagged:
         told["responses"]["304"] = {"description": "What the caller holds is unchanged."}
-    if route.path == ANSWER:
+    if "{id}" in route.path:
         told["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if route.path == RESPONSE and route.method == "GET":
+        told["parameters"].append({"name": "stream", "in": "query", "schema": {"type": "boolean"}})
     if route.seconds is not None:
         least, most = route.seconds
         seconds = {"type": "number", "minimum": least, "maximum": most}
@@ -128,6 +130,7 @@ def _schemas(models: Sequence[str]) -> Schema:
         "Response": _object(["id", "output"], id=text, output={"type": "array"}),
         "List": _object(["object", "data"], object={"const": "list"}, data={"type": "array"}),
         "Model": _object(["id", "object"], id=text, object={"const": "model"}, owned_by=text, created=whole),
+        "Deleted": _object(["id", "deleted"], id=text, deleted={"type": "boolean"}),
         "Purged": _object(["purged"], purged={"const": True}),
         "Forgotten": _object(["dropped"], dropped=whole),
         "Readiness": _object(

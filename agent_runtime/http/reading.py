@@ -12,7 +12,7 @@ from agent_runtime.errors import ApiError
 from agent_runtime.http.replies import Headers
 from agent_runtime.pod.secrets import Secrets
 from agent_runtime.pod.state import State
-from agent_runtime.requests import Request, parse_fields, wants_stream
+from agent_runtime.requests import STORED_RESPONSES, Request, parse_fields, parse_kept, wants_stream
 from agent_runtime.routing.wishes import NO_WISHES, WISHES, parse_wishes
 
 Scope = MutableMapping[str, Any]
@@ -64,14 +64,19 @@ class Reader:
         tenant = self.tenant(authorization)
         body = await self.body(receive, length)
         started_s = self._clock()
-        fields = parse_fields(operation, body)
-        stream, include_usage = wants_stream(operation, fields)
+        kept, fields, include_usage = None, dict[str, Any](), False
+        if operation == STORED_RESPONSES:
+            kept, stream = parse_kept(scope["method"], scope["path"], scope["query_string"])
+        else:
+            fields = parse_fields(operation, body)
+            stream, include_usage = wants_stream(operation, fields)
         self._state.touch()
         return Request(
             operation=operation,
             body=body,
             fields=fields,
-            model=fields["model"],
+            model=fields.get("model", ""),
+            kept=kept,
             stream=stream,
             include_usage=include_usage,
             tenant=tenant,

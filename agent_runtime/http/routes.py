@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agent_runtime.errors import ApiError
 from agent_runtime.profiling.on_demand import PROFILE_S
-from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES
+from agent_runtime.requests import CHAT, EMBEDDINGS, RESPONSES, STORED_RESPONSES
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -18,6 +19,7 @@ PURGE = "/v1/cache/purge"
 BATCH = "/v1/batch"
 MODEL = "/v1/models/{name}"
 ANSWER = "/v1/answers/{id}"
+RESPONSE = "/v1/responses/{id}"
 CPU_PROFILE = "/debug/profile/cpu"
 MEMORY_PROFILE = "/debug/profile/memory"
 
@@ -30,7 +32,7 @@ class Route:
     path: str
     summary: str
     operation: str = ""
-    """What a model is called for; empty when none is."""
+    """What an endpoint is asked for; empty when none is."""
     body: str = ""
     """Schema of the body; empty when there is none."""
     body_required: bool = True
@@ -68,6 +70,35 @@ ROUTES = (
         body="ResponsesRequest",
         answer="Response",
         types=(JSON, EVENTS),
+    ),
+    Route(
+        method="GET",
+        path=RESPONSE,
+        summary="Read a response that its endpoint keeps",
+        operation=STORED_RESPONSES,
+        answer="Response",
+        types=(JSON, EVENTS),
+    ),
+    Route(
+        method="DELETE",
+        path=RESPONSE,
+        summary="Delete a response where it is kept",
+        operation=STORED_RESPONSES,
+        answer="Deleted",
+    ),
+    Route(
+        method="GET",
+        path=f"{RESPONSE}/input_items",
+        summary="List what a response was made from",
+        operation=STORED_RESPONSES,
+        answer="List",
+    ),
+    Route(
+        method="POST",
+        path=f"{RESPONSE}/cancel",
+        summary="End a response that is being made",
+        operation=STORED_RESPONSES,
+        answer="Response",
     ),
     Route(
         method="POST",
@@ -117,22 +148,36 @@ ROUTES = (
     Route(method="GET", path="/openapi.json", summary="This document", needs_key=False),
 )
 
-OPERATIONS = {route.path: route.operation for route in ROUTES if route.operation}
-_BY_PATH = {route.path: route for route in ROUTES if "{" not in route.path}
-_BY_PREFIX = {route.path.partition("{")[0]: route for route in ROUTES if "{" in route.path}
+OPERATIONS = {route.path: route.operation for route in ROUTES if route.operation and route.body}
+"""Of the calls of models."""
+
+
+def _by_path() -> dict[str, list[Route]]:
+    found: dict[str, list[Route]] = {}
+    for route in ROUTES:
+        found.setdefault(route.path, []).append(route)
+    return found
+
+
+def _form(path: str) -> re.Pattern[str]:
+    """What the paths of a route look like: names of models may have slashes, ids have none."""
+    return re.compile(path.replace("{name}", ".*").replace("{id}", "[^/]+"), re.DOTALL)
+
+
+_BY_PATH = _by_path()
+_BY_FORM = [(_form(path), routes) for path, routes in _BY_PATH.items() if "{" in path]
 
 
 def find_route(path: str, method: str) -> Route:
     """The call that is meant. Raises ApiError 404 or 405."""
-    route = _BY_PATH.get(path)
-    if route is None:
-        route = next((found for prefix, found in _BY_PREFIX.items() if path.startswith(prefix)), None)
-    if route is None:
-        if path.startswith("/v1/responses/"):
-            raise ApiError(404, "response_not_kept", "this runtime keeps no responses: POST /v1/responses gives all")
+    routes = _BY_PATH.get(path)
+    if routes is None:
+        routes = next((found for form, found in _BY_FORM if form.fullmatch(path)), None)
+    if routes is None:
         raise ApiError(404, "unknown_url", f"there is no {method} {path[:200]} here; GET /openapi.json lists what is")
-    if method not in route.methods:
-        raise ApiError(
-            405, "method_not_allowed", f"{path[:200]} answers to {route.method} only", allow=", ".join(route.methods)
-        )
-    return route
+    for route in routes:
+        if method in route.methods:
+            return route
+    allowed = [one for route in routes for one in route.methods]
+    what = " and ".join(route.method for route in routes)
+    raise ApiError(405, "method_not_allowed", f"{path[:200]} answers to {what} only", allow=", ".join(allowed))

@@ -26,14 +26,18 @@ from agent_runtime.pipeline.answering import Answering
 from agent_runtime.pipeline.conversations import Conversations
 from agent_runtime.pipeline.forms import Reply
 from agent_runtime.pipeline.pipeline import Pipeline
+from agent_runtime.pipeline.stored_responses import StoredResponses
 from agent_runtime.pod.pool_stats import PoolStats
 from agent_runtime.pod.secrets import Secrets
 from agent_runtime.pod.state import State
-from agent_runtime.requests import EMBEDDINGS, RESPONSES, Request, parse_purge, parse_statement
+from agent_runtime.requests import EMBEDDINGS, RESPONSES, STORED_RESPONSES, Request, parse_purge, parse_statement
 from agent_runtime.telemetry.instruments import OTHER_MODEL, Instruments
 from agent_runtime.telemetry.logs import log
 from agent_runtime.telemetry.response_times import ResponseTimes
 from agent_runtime.telemetry.tracing import Tracer
+
+UNTIMED = (EMBEDDINGS, STORED_RESPONSES)
+"""Operations whose times say nothing about how long answers take."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,6 +52,7 @@ class Service:
         pipeline: Pipeline,
         answering: Answering,
         conversations: Conversations,
+        stored_responses: StoredResponses,
         response_times: ResponseTimes,
         purger: Purger,
         forgetting: Forgetting,
@@ -66,6 +71,7 @@ class Service:
         self._pipeline = pipeline
         self._answering = answering
         self._conversations = conversations
+        self._stored_responses = stored_responses
         self._response_times = response_times
         self._purger = purger
         self._tracer = tracer
@@ -151,10 +157,9 @@ class Service:
         try:
             request = await self._reader.request(operation, scope, receive, request_id, headers)
             began_s = request.started_s
-            if self._tracer is not None:
+            if self._tracer is not None and request.kept is None:
                 request = traced(self._tracer, request, scope["path"])
-            answerer = self._conversations if operation == RESPONSES else self._answering
-            reply = await answerer.answer(request, caller)
+            reply = await self._answer(request, caller)
             if self._state.draining:
                 headers.append(CLOSE)  # the client's next request finds an agent that stays
             started = True
@@ -182,10 +187,16 @@ class Service:
             known = request.model if request is not None and request.model in self._models else OTHER_MODEL
             now_s = self._clock()
             self._instruments.answered(operation, known, code, now_s - began_s)
-            if code == 200 and operation != EMBEDDINGS:
+            if code == 200 and operation not in UNTIMED:
                 self._response_times.add(now_s - began_s, now_s)
             if request is not None and request.trace is not None:
                 end_trace(request.trace, request, reply, code, failed)
+
+    async def _answer(self, request: Request, caller: Caller) -> Reply:
+        if request.kept is not None:
+            return await self._stored_responses.answer(request, request.kept)
+        answerer = self._conversations if request.operation == RESPONSES else self._answering
+        return await answerer.answer(request, caller)
 
     def _note_unexpected(self, request_id: str, error: Exception) -> None:
         self._state.unexpected_errors += 1

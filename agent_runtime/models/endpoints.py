@@ -49,6 +49,15 @@ class Endpoint:
     """Path of the setting that names its credential."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something an endpoint keeps, and what is to be done with it."""
+
+    method: str
+    path: str
+    """Below the endpoint's URL, percent-encoded, with its query."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A model and every place that serves it."""

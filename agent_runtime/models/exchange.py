@@ -14,7 +14,7 @@ import aiohttp
 
 from agent_runtime.models.backoff import retry_after_s
 from agent_runtime.models.circuit import Circuit
-from agent_runtime.models.endpoints import Endpoint
+from agent_runtime.models.endpoints import Endpoint, Resource
 from agent_runtime.models.failures import (
     FirstTokenTimeout,
     PoolExhausted,
@@ -115,7 +115,13 @@ class Exchange:
         self._clock = asyncio.timeout_at(deadline_s)
 
     async def run(
-        self, body: bytes, headers: dict[str, str], key: str | None, circuit: Circuit, unix_time: Callable[[], float]
+        self,
+        body: bytes,
+        headers: dict[str, str],
+        key: str | None,
+        circuit: Circuit,
+        unix_time: Callable[[], float],
+        resource: Resource | None = None,
     ) -> Answer:
         """Send the request. A JSON answer is whole when this returns; of a stream the first frame with data is there.
 
@@ -126,7 +132,7 @@ class Exchange:
         CONNECTED.set(self._on_connection)
         try:
             async with self._clock:
-                response = await self._pool.post(self._endpoint, body, headers)
+                response = await self._pool.send(self._endpoint, body, headers, resource)
                 try:
                     if response.status != 200:
                         await self._refused(response, key, unix_time())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from agent_runtime.models.endpoints import Endpoint
+from agent_runtime.models.endpoints import Endpoint, Resource
 from agent_runtime.models.proxies import proxy_for
 from agent_runtime.models.trust import Trust
 from agent_runtime.models.wire import Response, exchange, request_bytes, request_head
@@ -61,14 +61,21 @@ class Pool:
         self._connector = _Connector(settings)
         self._ways: dict[tuple[URL, str | None, str | None], _Way] = {}
 
-    async def post(self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]) -> Response:
+    async def send(
+        self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str], resource: Resource | None = None
+    ) -> Response:
         """Send a request and return once the head of its answer is there. Raises aiohttp's errors.
 
-        No time limit but that of making a connection: the caller has its own.
+        It is a POST to the endpoint's URL, unless it is about a resource there. No time limit but that of making a
+        connection: the caller has its own.
         """
         way = self._way(endpoint)
         connection = await self._connector.connect(way.request, [], NO_TIMEOUT)
-        return await exchange(connection, request_bytes(way.head, headers, body))
+        head = way.head
+        if resource is not None:
+            url = URL(f"{endpoint.url}{resource.path}", encoded=True)
+            head = request_head(url, way.request.proxy, resource.method)
+        return await exchange(connection, request_bytes(head, headers, body))
 
     async def dial(self, endpoint: Endpoint) -> None:
         """Make a connection as a call would and keep it for one. Raises aiohttp's errors and OSError."""

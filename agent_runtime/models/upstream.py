@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agent_runtime.models.backoff import backoff_s
 from agent_runtime.models.circuit import Circuit, CircuitState
-from agent_runtime.models.endpoints import Endpoint, Route
+from agent_runtime.models.endpoints import Endpoint, Resource, Route
 from agent_runtime.models.exchange import Answer, Exchange
 from agent_runtime.models.failures import Failure, unavailable
 from agent_runtime.models.pool import NOTHING, Pool
@@ -33,11 +33,19 @@ Body = Callable[[str], bytes]
 class Call:
     """One request on its way to a model."""
 
-    __slots__ = ("body", "deadline_s", "endpoint", "headers", "repeats", "route", "streaming", "tries")
+    __slots__ = ("body", "deadline_s", "endpoint", "headers", "repeats", "resource", "route", "streaming", "tries")
 
     def __init__(
-        self, route: Route, body: Body, headers: Mapping[str, str], *, streaming: bool, deadline_s: float
+        self,
+        route: Route,
+        body: Body,
+        headers: Mapping[str, str],
+        *,
+        streaming: bool,
+        deadline_s: float,
+        resource: Resource | None = None,
     ) -> None:
+        self.resource = resource
         self.route = route
         self.body = body
         self.headers = headers
@@ -84,10 +92,18 @@ class Upstream:
         failures, open_s = connections.breaker.failures, duration_s(connections.breaker.open_for)
         self._circuits = [Circuit(failures, open_s) for _ in self._endpoints]
 
-    def new_call(self, route: Route, body: Body, headers: Mapping[str, str], *, streaming: bool) -> Call:
-        """A call whose time begins now."""
+    def new_call(
+        self,
+        route: Route,
+        body: Body,
+        headers: Mapping[str, str],
+        *,
+        streaming: bool,
+        resource: Resource | None = None,
+    ) -> Call:
+        """A call whose time begins now. ``resource``: what it is about, when it is no question to the model."""
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        return Call(route, body, headers, streaming=streaming, deadline_s=deadline_s)
+        return Call(route, body, headers, streaming=streaming, deadline_s=deadline_s, resource=resource)
 
     async def call(self, call: Call) -> Answer:
         """The model's answer, after as many tries as it takes and the settings allow. Raises ApiError.
@@ -119,7 +135,12 @@ class Upstream:
         circuit.begin()
         try:
             answer = await exchange.run(
-                body, dict(call.headers), self._endpoint_key(endpoint.number), circuit, self._unix_time
+                body,
+                dict(call.headers),
+                self._endpoint_key(endpoint.number),
+                circuit,
+                self._unix_time,
+                call.resource,
             )
         except Failure as failure:
             self._note(circuit, failure, loop.time())

@@ -25,7 +25,7 @@ READ_BUFFER_BYTES = 2**17
 USER_AGENT = "agentpool-runtime"
 
 
-def request_head(url: URL, proxy: URL | None) -> bytes:
+def request_head(url: URL, proxy: URL | None, method: str = "POST") -> bytes:
     """The beginning of every request to this URL: all but the headers that change.
 
     A plain request through a proxy names the whole URL and carries the proxy's credentials (RFC 9112 section 3.2.2);
@@ -35,7 +35,7 @@ def request_head(url: URL, proxy: URL | None) -> bytes:
     forwarded = proxy is not None and url.scheme == "http"
     target = f"http://{url.host_subcomponent}{port}{url.raw_path_qs}" if forwarded else url.raw_path_qs
     lines = [
-        f"POST {target} HTTP/1.1",
+        f"{method} {target} HTTP/1.1",
         f"Host: {url.host_subcomponent}{port}",
         f"User-Agent: {USER_AGENT}",
         "Accept: */*",

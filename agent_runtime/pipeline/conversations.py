@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from agent_runtime.cache.flights import Caller
@@ -52,7 +52,12 @@ class Conversations:
         """Answer a request. Raises ApiError, 404 when it goes on from a response that is not the caller's."""
         before = request.fields.get("previous_response_id")
         if before is not None:
-            request = replace(request, account=await self._account_of(request.tenant, before))
+            account = await self.account_of(request.tenant, before)
+            if account is None:
+                raise unknown_response(
+                    "previous_response_not_found", "send the messages so far instead", "previous_response_id"
+                )
+            request = replace(request, account=account)
         reply = await self._answer(request, caller)
         if request.fields.get("store") is False:
             return reply
@@ -92,8 +97,8 @@ class Conversations:
         except RedisUnavailable:
             return  # this agent still knows it
 
-    async def _account_of(self, tenant: str, response: str) -> str:
-        """Where a response is kept that was made for this tenant. Raises ApiError."""
+    async def account_of(self, tenant: str, response: str) -> str | None:
+        """Where a response is kept; None when none of that id was made for this tenant. Raises ApiError 503."""
         digest = _digest(tenant, response)
         found = self._known.get(digest)
         try:
@@ -104,21 +109,27 @@ class Conversations:
             raise ApiError(
                 503,
                 "response_owner_unknown",
-                "whose response that is cannot be looked up just now: try again, or send the messages so far instead",
+                "whose response that is cannot be looked up just now: try again",
                 kind="server_error",
                 retry_after_s=1.0,
             ) from None
-        if found is None:
-            raise ApiError(
-                404,
-                "previous_response_not_found",
-                "no response with that id was made for this key: send the messages so far instead",
-                param="previous_response_id",
-            )
         return found
+
+    async def forget(self, tenant: str, response: str) -> None:
+        """The endpoint no longer has it."""
+        digest = _digest(tenant, response)
+        self._known.pop(digest, None)
+        if self._link is not None:
+            with suppress(RedisUnavailable):  # the endpoint says 404 itself then
+                await self._link.delete_many([self._key(digest)])
 
     def _key(self, digest: str) -> str:
         return keys.owned_response(self._namespace, self._pool, digest)
+
+
+def unknown_response(code: str, advice: str, param: str | None = None) -> ApiError:
+    """The error of an id that is not one of the caller's."""
+    return ApiError(404, code, f"no response with that id was made for this key: {advice}", param=param)
 
 
 def _digest(tenant: str, response: str) -> str:

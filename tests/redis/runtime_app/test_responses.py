@@ -125,14 +125,6 @@ async def test_an_embeddings_model_makes_no_responses(runtime: Runtime) -> None:
             await sdk.responses.create(model="embed", input="hi")
 
 
-async def test_stored_responses_are_not_handed_out(runtime: Runtime) -> None:
-    async with client(runtime, max_retries=0) as sdk:
-        with pytest.raises(openai.NotFoundError, match="keeps no responses"):
-            await sdk.responses.retrieve("resp_1")
-        with pytest.raises(openai.NotFoundError, match="keeps no responses"):
-            await sdk.responses.delete("resp_1")
-
-
 async def test_a_stream_that_breaks_raises_in_the_sdk_and_is_charged(runtime: Runtime, upstream: Upstream) -> None:
     async def breaking(call: Call) -> None:
         await start_stream(call)

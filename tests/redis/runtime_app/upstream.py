@@ -17,6 +17,7 @@ USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
 class Call:
     """One request the endpoint got."""
 
+    method: str
     path: str
     headers: dict[str, str]
     body: bytes
@@ -131,9 +132,20 @@ def response_events(number: int = 1) -> list[bytes]:
     ]
 
 
+def stored(call: Call) -> dict[str, Any]:
+    """What is answered about a response that is kept."""
+    if call.method == "DELETE":
+        return {"id": "resp_1", "object": "response", "deleted": True}
+    if "/input_items" in call.path:
+        return {"object": "list", "data": [], "has_more": False}
+    return response()
+
+
 async def model(call: Call) -> None:
     """What a well-behaved endpoint does."""
-    if call.path.endswith("/responses") and call.json.get("stream"):
+    if "/responses/" in call.path:
+        await answer(call, 200, orjson.dumps(stored(call)))
+    elif call.path.endswith("/responses") and call.json.get("stream"):
         await start_stream(call)
         for part in response_events():
             await stream_part(call, part)
@@ -214,4 +226,4 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> C
     first, *lines = head.split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Call(first.split()[1], headers, body, writer)
+    return Call(*first.split()[:2], headers, body, writer)
