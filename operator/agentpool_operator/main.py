@@ -125,7 +125,9 @@ async def lead(
         health.caches_filled = True
         writers = {
             "pulse": pulse_for_ever(context, queue),
-            "sweep": sweep_for_ever(client, context.store, settings.namespaces, queue.add, relisted),
+            "sweep": sweep_for_ever(
+                client, context.store, settings.namespaces, queue.add, relisted, lambda: queue.news > 0
+            ),
             **{f"worker {number}": queue.run_worker() for number in range(settings.workers)},
         }
         watching = asyncio.create_task(

@@ -49,6 +49,11 @@ class WorkQueue(Generic[Key]):
         return len(self._news) + len(self._routine)
 
     @property
+    def news(self) -> int:
+        """Keys that wait and are no routine."""
+        return len(self._news)
+
+    @property
     def busy(self) -> int:
         """Passes under way."""
         return len(self._busy)

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -112,6 +113,7 @@ class AuditedControlPlane(ControlPlane):
             policy = self.state / "audit.yaml"
             policy.write_text(yaml.safe_dump(AUDIT_POLICY))
             argv += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}", "--audit-log-mode=blocking"]
+            argv += ["--audit-log-maxsize=2000"]  # MB, before it would begin anew
         if component == "kube-controller-manager":
             argv.append("--horizontal-pod-autoscaler-sync-period=2s")
         processes.spawn(self.state, component, argv)
@@ -122,6 +124,8 @@ class Cluster:
 
     def __init__(self, plane: AuditedControlPlane) -> None:
         self.plane = plane
+        self._audited: dict[str, list[Object]] = defaultdict(list)
+        self._audit_bytes = 0
 
     def get(self, path: str) -> Object | None:
         """The object; None when it is not there or the server does not answer."""
@@ -150,14 +154,15 @@ class Cluster:
 
     def requests(self, user: str) -> list[Object]:
         """Audited requests of a service account, ``namespace:name``."""
-        lines = self.plane.audit_log.read_text().splitlines() if self.plane.audit_log.exists() else []
-        found = []
-        for line in lines:
-            with suppress(ValueError):  # the last line may be half written
-                entry = json.loads(line)
-                if entry["user"]["username"] == f"system:serviceaccount:{user}":
-                    found.append(entry)
-        return found
+        if self.plane.audit_log.exists():
+            with self.plane.audit_log.open("rb") as log:  # goes on from where it was read to: it grows to 100 MB
+                log.seek(self._audit_bytes)
+                for line in log:
+                    if line.endswith(b"\n"):  # the last one may be half written
+                        self._audit_bytes += len(line)
+                        entry = json.loads(line)
+                        self._audited[entry["user"]["username"]].append(entry)
+        return list(self._audited[f"system:serviceaccount:{user}"])
 
     def writes(self, user: str) -> list[str]:
         """Writes of a service account but those of its Lease, as ``verb resource/subresource name``."""

@@ -59,12 +59,17 @@ def decide_pool_conditions(
         verdicts[PoolCondition.SPOT_AVAILABLE] = _spot_available(facts.spot, spot)
     if facts.queue_named:
         verdicts[PoolCondition.QUEUE_AVAILABLE] = _queue_available(facts.queue)
+    order = list(verdicts)
     conditions = [condition for condition in before if condition.type in verdicts]
+    if decision.reason is Reason.METRICS_MISSING and PoolCondition.SCALING_LIMITED in {
+        each.type for each in conditions
+    }:
+        # What is wanted is not known, so neither is whether bounds hold it: what was said stands, also over a restart.
+        del verdicts[PoolCondition.SCALING_LIMITED]
     for type_, (status, reason, message) in verdicts.items():
         conditions = set_condition(
             conditions, type_, status, reason, message, observed_generation=facts.generation, now=now
         )
-    order = list(verdicts)
     return sorted(conditions, key=lambda condition: order.index(condition.type))
 
 

@@ -24,6 +24,8 @@ CHUNK = 100
 PERIOD_S = 300.0
 SHOWN_S = 2.0
 """Time a watch that began anew has to show its list, before what it did not show is looked for."""
+LONGEST_PUT_OFF_S = 60.0
+"""After this a sweep no longer waits for what is more urgent."""
 
 SWEPT: tuple[tuple[str, Any, bool], ...] = (
     ("AgentPool", AGENT_POOL, False),
@@ -95,10 +97,19 @@ async def sweep_for_ever(
     namespaces: Sequence[str],
     ask: Callable[[ObjectKey], None],
     relisted: Relisted,
+    is_behind: Callable[[], bool],
 ) -> None:
-    """Find what a watch has missed: soon after it began anew, and now and then everywhere. Asks for passes."""
+    """Find what a watch has missed: soon after it began anew, and now and then everywhere. Asks for passes.
+
+    It waits while passes are ``behind``: after a start the watches show everything a second time, and a list of it once
+    more would take from the passes what they need.
+    """
     while True:
         kinds = await relisted.take(PERIOD_S)
+        for _ in range(int(LONGEST_PUT_OFF_S / SHOWN_S)):
+            if not is_behind():
+                break
+            await asyncio.sleep(SHOWN_S)
         try:
             for gone in await sweep(client, store, namespaces, kinds or ALL_KINDS):
                 ask(gone if isinstance(gone, ObjectKey) else ObjectKey("AgentPool", *gone))

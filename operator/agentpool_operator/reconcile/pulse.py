@@ -1,7 +1,7 @@
 """What happens every period? Redis is read for all pools at once, agents' time is charged, everybody gets a pass.
 
 Two round trips however many pools there are: the first reads what agents report and how far they are charged, the
-second charges them and reads what was spent.
+second charges them and reads what was spent. What is remembered of pools that are new to this process comes between.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ FULL_READS_PER_PULSE = 100
 """Whole spend hashes read in one pulse, so that a thousand pools do not come due at once."""
 
 
-RECALLED_PER_PULSE = 200
-"""Pools whose memory is read in one pulse: two weeks of arrivals of a thousand would be tens of megabytes at once. By
-the time arrivals are measured again, ten seconds after a restart, all are read."""
+RECALLED_AT_ONCE = 200
+"""Pools whose memory is read in one round trip: two weeks of arrivals of a thousand would be tens of megabytes."""
 
 
 async def pulse(context: Context) -> list[ObjectKey]:
@@ -48,6 +47,7 @@ async def pulse(context: Context) -> list[ObjectKey]:
         with metrics.REDIS_SECONDS.time():
             asked_s = context.clock()
             heartbeats, charged, queues = await _read_agents(context, pools, budgets, asked_s)
+            await _recall(context, pools)
             context.readings.take_heartbeats(heartbeats, context.store, now_s=context.clock(), queues=queues)
             now_s = asked_s - context.readings.clock_ahead_s  # read once: a clock may jump between two looks at it
             await _charge_and_read_spend(context, pools, heartbeats, charged, now_s)
@@ -64,8 +64,6 @@ async def _read_agents(
     commands: list[Command] = [("HGETALL", keys.heartbeats(*pool)) for pool in pools]
     commands += [("HGETALL", keys.charged_until(*pool)) for pool in pools]
     commands += [("HGETALL", keys.carried(budget.namespace, budget.name)) for budget in budgets]
-    forgotten = [pool for pool in pools if _is_forgotten(context, pool)][:RECALLED_PER_PULSE]
-    commands += [("HGETALL", keys.memory(*pool)) for pool in forgotten]
     named = {pool: queue for pool in pools if (queue := _queue_of(context, pool)) is not None}
     first_queue = len(commands)
     commands += [read_command(pool.namespace, queue.stream, queue.group) for pool, queue in named.items()]
@@ -80,10 +78,18 @@ async def _read_agents(
     heartbeats = dict(zip(pools, map(parse_heartbeats, answers[: len(pools)]), strict=False))
     charged = dict(zip(pools, map(_instants, answers[len(pools) : 2 * len(pools)]), strict=False))
     carried = dict(zip(budgets, answers[2 * len(pools) :], strict=False))
-    for pool, raw in zip(forgotten, answers[2 * len(pools) + len(budgets) :], strict=False):
-        recall(context, pool, raw)
     context.readings.carried = {key: CarriedRecord.parse(_texts(values)) for key, values in carried.items()}
     return heartbeats, charged, queues
+
+
+async def _recall(context: Context, pools: list[PoolKey]) -> None:
+    """Before any pass decides on them: a size made without the memory would be written, and taken back."""
+    forgotten = [pool for pool in pools if _is_forgotten(context, pool)]
+    for first in range(0, len(forgotten), RECALLED_AT_ONCE):
+        part = forgotten[first : first + RECALLED_AT_ONCE]
+        answers = await context.link.run([("HGETALL", keys.memory(*pool)) for pool in part])
+        for pool, answer in zip(part, answers, strict=True):
+            recall(context, pool, _hash(answer))
 
 
 async def _charge_and_read_spend(

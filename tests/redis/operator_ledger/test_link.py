@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -38,6 +39,12 @@ async def test_a_frozen_redis_costs_a_bounded_time_once_and_then_nothing(server:
         assert first_s < 10  # one second, and what a busy machine adds
     finally:
         server.thaw()
+
+
+async def test_a_process_that_was_busy_for_longer_than_redis_may_take_reads_the_answer(link: RedisLink):
+    await link.run([("PING",)])
+    asyncio.get_running_loop().call_later(0.001, time.sleep, 2.0)
+    assert await link.run([("BLPOP", "nothing", 0.1), ("PING",)]) == [None, True]
 
 
 async def test_redis_is_found_again_when_the_circuit_closes(server: Server):

@@ -1,4 +1,4 @@
-"""What is remembered of many pools is read bit by bit, and all of it."""
+"""What is remembered of many pools is read bit by bit, and all of it before anything is decided on them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from agentpool_operator.observe.cluster import PoolKey
 from agentpool_operator.observe.readings import Readings
 from agentpool_operator.observe.store import Store
 from agentpool_operator.reconcile.context import Context
-from agentpool_operator.reconcile.pulse import RECALLED_PER_PULSE, pulse
+from agentpool_operator.reconcile.pulse import RECALLED_AT_ONCE, pulse
 
-MANY = RECALLED_PER_PULSE + 7
+MANY = RECALLED_AT_ONCE + 7
 
 
-async def test_a_restarted_operator_recalls_every_pool_a_part_of_them_at_a_time(link):
+async def test_a_restarted_operator_recalls_every_pool_before_it_decides_on_any(link):
     store = Store()
     pools = [PoolKey("team", f"pool-{number}") for number in range(MANY)]
     for pool in pools:
@@ -26,8 +26,5 @@ async def test_a_restarted_operator_recalls_every_pool_a_part_of_them_at_a_time(
     await link.run(remembered)
     clock = time.time  # noqa: TID251
     context = Context(settings=None, store=store, api=None, readings=Readings(), clock=clock, link=link)
-    known = []
-    for _ in range(2):
-        await pulse(context)
-        known.append(sum(state.service_s == 7 for state in context.pools.values()))
-    assert known == [RECALLED_PER_PULSE, MANY]
+    await pulse(context)
+    assert [state.service_s for state in context.pools.values()] == [7] * MANY

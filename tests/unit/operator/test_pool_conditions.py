@@ -135,6 +135,15 @@ def test_scaling_limited(asked, expected):
     assert verdict("ScalingLimited", asked=asked) == expected
 
 
+def test_what_was_said_of_limits_stands_while_the_load_is_not_known():
+    unknown = size(2, reason=Reason.METRICS_MISSING)
+    limited = conditions(asked=size(2, wished=1))
+    assert conditions(asked=unknown, before=limited.values(), now=NOW + timedelta(hours=1)) == limited
+    assert conditions(asked=unknown)["ScalingLimited"].reason == "WithinBounds"
+    held = size(20, wished=30, reason=Reason.BOUNDS)
+    assert conditions(asked=held, before=limited.values())["ScalingLimited"].reason == "TooManyAgents"
+
+
 @pytest.mark.parametrize(
     ("ceiling", "expected"),
     [
