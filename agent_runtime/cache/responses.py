@@ -108,8 +108,13 @@ class ResponseCache:
         entry, turn, name = await self.shared.claim(ask.key)
         if turn is Turn.TAKEN:
             return None, turn, name
-        entry = await self._whole(entry, self.shared.get)
-        found = self._accepted(entry, "l2", ask, now_s) if entry is not None else await self._from_disk(ask, now_s)
+        try:
+            entry = await self._whole(entry, self.shared.get)
+            found = self._accepted(entry, "l2", ask, now_s) if entry is not None else await self._from_disk(ask, now_s)
+        except BaseException:
+            if turn is Turn.MINE:  # its caller has left
+                self.release(ask.key)
+            raise
         if found is not None:
             self._put_l1(ask.key, found.entry, now_s)
             if turn is Turn.MINE:  # it was on the disk: the others find it in Redis now

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from itertools import count
+from typing import NamedTuple
 
 from agent_runtime.cache.entry import Entry, pack, unpack
 from agent_runtime.redis.link import RedisLink
@@ -56,6 +57,16 @@ class Turn(Enum):
     """This agent's, and the others do not know: there is an answer, or Redis is away."""
 
 
+class _Release(NamedTuple):
+    """A turn that is given back."""
+
+    key: str
+    turn: str
+    unanswered: bool = False
+    """Redis has not said yet whose turn it is: what gives it back must not overtake the asking, and goes the same way.
+    """
+
+
 class SharedTier:
     """Answers in Redis."""
 
@@ -66,7 +77,7 @@ class SharedTier:
         self._pool = pool
         self._pending: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._pending_bytes = 0
-        self._releases: list[tuple[str, str]] = []
+        self._releases: list[_Release] = []
         self._leases: dict[str, str] = {}
         self.token = secrets.token_hex(8)
         """Names this agent in its turns, ``<token>.<number>``."""
@@ -94,6 +105,10 @@ class SharedTier:
             reply = await self._link.run(CLAIM, CLAIM_SHA, names, [turn, LEASE_MS], request=True)
         except RedisUnavailable:
             return None, Turn.ALONE, ""
+        except asyncio.CancelledError:  # its caller has left, and Redis may give the turn all the same
+            self._releases.append(_Release(key, turn, unanswered=True))
+            self._wake.set()
+            raise
         if isinstance(reply, bytes):
             return unpack(reply), Turn.ALONE, ""
         if isinstance(reply, list):
@@ -103,7 +118,7 @@ class SharedTier:
 
     def release(self, key: str) -> None:
         """Give the turn back soon, after what is stored of the answer."""
-        self._releases.append((key, self._leases.pop(key, "")))
+        self._releases.append(_Release(key, self._leases.pop(key, "")))
         self._wake.set()
 
     async def renew_forever(self) -> None:
@@ -151,10 +166,10 @@ class SharedTier:
         """Send what waits, in batches."""
         releases, self._releases = self._releases, []
         await self._flush_answers(now_s)
-        for key, turn in releases:
+        for each in releases:
             with suppress(RedisUnavailable):
-                name = keys.flight(self._namespace, self._pool, key)
-                await self._link.run(RELEASE, RELEASE_SHA, [name], [turn])
+                name = keys.flight(self._namespace, self._pool, each.key)
+                await self._link.run(RELEASE, RELEASE_SHA, [name], [each.turn], request=each.unanswered)
 
     async def _flush_answers(self, now_s: float) -> None:
         while self._pending:

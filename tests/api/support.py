@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ from cluster.controlplane import ControlPlane
 from cluster.toolchain import tool_path
 from tests.abandoned import RUN as RUN_BY
 from tests.abandoned import redis_command
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "agentpool"
@@ -91,12 +91,6 @@ def watch(operator: Operator, seconds: float, passes: int) -> None:
 def now_s() -> float:
     """Unix seconds."""
     return time.time()  # noqa: TID251 - the fake agents' clock
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class AuditedControlPlane(ControlPlane):

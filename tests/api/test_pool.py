@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from agentpool_operator.reconcile.agentpool import REFUSED_RETRY_S
 from tests.api.pools import Pool
 from tests.api.support import CORE, DEPLOYMENTS, LOADED, Cluster, Operator, rest, until, watch
 
@@ -310,9 +311,13 @@ def test_a_pool_made_anew_waits_for_what_the_last_one_left(
     name, folder = f"{pool.name}-runtime", f"{CORE.format(namespace)}/configmaps"
     left = {"metadata": {"name": name, "finalizers": ["example.com/held"], "ownerReferences": [owner]}}
     assert cluster.create(folder, left)[0] == 201
+    # How long Kubernetes takes to find that an owner is gone is no matter of the operator's.
+    until(lambda: "deletionTimestamp" in cluster.get(f"{folder}/{name}")["metadata"], "the garbage collector")
     pool.apply()
     pool.wait_condition("Ready", "False", "PreviousPoolEnding")
     cluster.patch(f"{folder}/{name}", {"metadata": {"finalizers": None}})
+    # What does not pass by itself would be tried again after REFUSED_RETRY_S.
+    until(lambda: cluster.get(f"{folder}/{name}"), "its own configuration", REFUSED_RETRY_S / 2)
     pool.wait_ready()
 
 

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from agentpool_operator import redis_link
 from agentpool_operator.redis_link import RedisLink
 from agentpool_operator.settings import RedisAccess
 from tests.abandoned import redis_command
+from tests.ports import free_port
 
 
 class Server:
     """A redis-server that keeps nothing."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = int(found.getsockname()[1])
+        self.port = free_port()
         argv = redis_command(self.port)
         self.process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL)
         self.access = RedisAccess(url=f"redis://127.0.0.1:{self.port}/0")
@@ -48,6 +48,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.thaw()
     server.process.kill()
     server.process.wait()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis has longer to answer than in production, or a busy machine's pause would be an outage."""
+    monkeypatch.setattr(redis_link, "CONNECT_S", 20.0)
+    monkeypatch.setattr(redis_link, "ANSWER_S", 20.0)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ async def test_the_first_task_is_seen(link):
     await add(link, 1)
     queue = await seen(link)
     assert (queue.lag, queue.pending, queue.added, queue.trouble) == (1, 0, 1, None)
-    assert 0 <= now_s() - queue.oldest_at_s < 5
+    assert 0 <= now_s() - queue.oldest_at_s < 100
 
 
 async def test_pending_and_unread_tasks_are_told_apart_and_both_count(link):

@@ -17,22 +17,18 @@ import hiredis
 import pytest
 
 from agent_runtime.app import App
+from agent_runtime.cache import shared
+from agent_runtime.pipeline import conversations
 from agent_runtime.redis import link as redis_link
 from agent_runtime.settings import load_process, parse_settings
 from tests.abandoned import redis_command
+from tests.ports import free_port
 from tests.redis.runtime_app.upstream import Upstream
 
 KEY = "sk-test"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 REQUEST_PATIENCE_S = redis_link.REQUEST_PATIENCE_S
 PRICE = {"inputPerMillion": "2", "outputPerMillion": "8", "cachedInputPerMillion": "1"}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -69,7 +65,7 @@ class RedisServer:
         raise AssertionError("redis-server did not start")
 
     def command(self, *words: str) -> Any:
-        with socket.create_connection(("127.0.0.1", self.port), 2) as wire:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as wire:
             wire.sendall(hiredis.pack_command(words))
             reader = hiredis.Reader(encoding="utf-8", errors="replace")
             while (reply := reader.gets()) is False:
@@ -79,7 +75,7 @@ class RedisServer:
     def stop(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait()
             self.process = None
 
 
@@ -143,10 +139,13 @@ async def start(
 ) -> AsyncIterator[Start]:
     """``await start(settings, redis_url=…, POD_NAME=…)``: a running runtime; the default settings without arguments.
 
-    Depends on ``redis_server`` so that Redis outlives the runtimes that settle with it. Requests wait longer for it
-    than in production, or a busy machine's pause would count as an outage.
+    Depends on ``redis_server`` so that Redis outlives the runtimes that settle with it. Redis, and an agent that makes
+    an answer, are waited for longer than in production, or a busy machine's pause would count as their end.
     """
-    monkeypatch.setattr(redis_link, "REQUEST_PATIENCE_S", 10.0)
+    for module in (redis_link, conversations):
+        monkeypatch.setattr(module, "REQUEST_PATIENCE_S", 10.0)
+    monkeypatch.setattr(redis_link, "BACKGROUND_PATIENCE_S", 10.0)
+    monkeypatch.setattr(shared, "LEASE_MS", 60_000)
     running: list[tuple[App, aiohttp.ClientSession]] = []
     (tmp_path / "local-key").mkdir()
     (tmp_path / "local-key" / "key").write_text(KEY)

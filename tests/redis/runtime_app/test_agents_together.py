@@ -1,25 +1,17 @@
 """Identical requests to several agents of a pool."""
 
 import asyncio
+import signal
 
 import orjson
 import pytest
 
+from agent_runtime.cache.flights import Flight
 from agentpool_api import keys
 from tests.redis.runtime_app.conftest import RedisServer, Start, settings_for, until
 from tests.redis.runtime_app.test_cache_and_coalescing import outcome
 from tests.redis.runtime_app.test_failures import refusing
 from tests.redis.runtime_app.upstream import DONE, STREAM, Upstream, completion
-
-
-def slow_down(upstream: Upstream, seconds: float) -> None:
-    good = upstream.script
-
-    async def slow(call) -> None:
-        await asyncio.sleep(seconds)
-        await good(call)
-
-    upstream.script = slow
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -29,9 +21,16 @@ async def test_a_hundred_identical_requests_to_three_agents_are_one_call(
     agents = [await start(redis_url=redis_server.url) for _ in range(3)]
     good = upstream.script
 
+    def flights() -> list[Flight]:
+        return [flight for agent in agents for flight in agent.app.pipeline._leading._flights.values()]
+
+    def asking() -> int:
+        """Callers who lead a call or have joined one, without what writes it down for other agents."""
+        writers = sum(len(agent.app.cache.broadcast._tasks) for agent in agents)
+        return len(flights()) + sum(flight._followers for flight in flights()) - writers
+
     async def when_all_have_asked(call) -> None:
-        await until(lambda: sum(agent.app.service.active for agent in agents) == 100)
-        await asyncio.sleep(0.1)
+        await until(lambda: asking() == 100)
         await good(call)
 
     upstream.script = when_all_have_asked
@@ -82,13 +81,57 @@ async def test_an_agent_takes_over_when_the_one_that_makes_the_answer_dies(
 async def test_a_long_answer_keeps_its_turn(
     start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent_runtime.cache.shared.LEASE_MS", 1000)
     monkeypatch.setattr("agent_runtime.cache.shared.RENEW_S", 0.1)
     agents = [await start(redis_url=redis_server.url) for _ in range(2)]
-    slow_down(upstream, 1.5)  # longer than a turn lasts that nobody renews
+    good = upstream.script
+
+    async def until_its_turn_is_prolonged(call) -> None:
+        (turn,) = redis_server.command("KEYS", "*flight*")
+        redis_server.command("PEXPIRE", turn, "30000")
+        await until(lambda: redis_server.command("PTTL", turn) > 30_000)
+        await good(call)
+
+    upstream.script = until_its_turn_is_prolonged
     results = await asyncio.gather(*(outcome(agent.chat()) for agent in agents))
     assert sorted(cache for cache, _ in results) == ["coalesced", "miss"]
     assert len(upstream.calls) == 1
+
+
+async def test_a_caller_who_leaves_while_it_is_asked_whose_turn_it_is_holds_up_no_other_agent(
+    start: Start, upstream: Upstream, redis_server: RedisServer
+) -> None:
+    first, second = [await start(redis_url=redis_server.url) for _ in range(2)]
+    await outcome(first.chat("asks Redis in the long form, once"))
+    assert redis_server.process is not None and first.app.link is not None
+    redis_server.process.send_signal(signal.SIGSTOP)
+    try:
+        leaving = asyncio.create_task(outcome(first.chat()))
+        await until(lambda: bool(first.app.link._requests._owed))
+        leaving.cancel()
+        await until(lambda: first.app.service.active == 0)
+    finally:
+        redis_server.process.send_signal(signal.SIGCONT)
+    async with asyncio.timeout(30):  # sooner than a turn that nobody gives back runs out
+        assert (await outcome(second.chat()))[0] == "miss"
+
+
+async def test_a_caller_who_leaves_when_its_turn_has_come_holds_up_no_other_agent(
+    start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = [await start(redis_url=redis_server.url) for _ in range(2)]
+    reading = asyncio.Event()
+
+    async def slow_disk(*_: object) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(first.app.cache, "_from_disk", slow_disk)
+    leaving = asyncio.create_task(outcome(first.chat()))
+    await reading.wait()
+    leaving.cancel()
+    await until(lambda: first.app.service.active == 0)
+    async with asyncio.timeout(30):  # sooner than a turn that nobody gives back runs out
+        assert (await outcome(second.chat()))[0] == "miss"
 
 
 async def test_who_only_wants_a_stored_answer_makes_nobody_else_fail(

@@ -19,7 +19,7 @@ async def test_an_answer_is_passed_on_untouched_and_tells_what_it_cost(runtime: 
     assert headers["x-agentpool-cost-usd"] == "0.000052"  # 10 × 2 + 4 × 8 USD a million
     assert headers["x-request-id"] == "mine"
     assert headers["x-agentpool-request-id"].startswith("req-")
-    assert 0 < float(headers["x-agentpool-overhead-ms"]) < 1000
+    assert 0 < float(headers["x-agentpool-overhead-ms"]) < 60_000
     assert headers["cache-status"] == "agentpool; fwd=miss; stored"
 
 

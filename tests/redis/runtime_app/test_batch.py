@@ -74,7 +74,8 @@ async def test_five_of_a_model_are_worked_on_at_once(start: Start, upstream: Ups
 
     upstream.script = script
     runtime = await start(settings_for(upstream.url), AGENTPOOL_CONCURRENCY="50")
-    await send(runtime, [chat(str(at)) for at in range(20)])
+    _, batch = await send(runtime, [chat(str(at)) for at in range(20)])
+    assert {line["response"]["status_code"] for line in batch["data"]} == {200}, batch
     assert most == 5
     assert len(upstream.calls) == 20
 

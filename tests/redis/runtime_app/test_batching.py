@@ -181,7 +181,7 @@ async def test_who_leaves_is_left_out_and_when_all_leave_the_call_ends(start: St
         await asyncio.sleep(30)
 
     upstream.script = script
-    runtime = await start(pool(upstream, size=3, window="200ms"))
+    runtime = await start(pool(upstream, size=3, window="2s"))
     early = asyncio.create_task(ask(runtime, "early", MAY))
     tasks = [asyncio.create_task(ask(runtime, str(at), MAY)) for at in range(2)]
     await until(lambda: runtime.app.service.active == 3 or bool(upstream.calls))

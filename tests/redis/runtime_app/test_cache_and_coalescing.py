@@ -31,8 +31,8 @@ async def test_the_same_question_is_asked_once(runtime: Runtime, upstream: Upstr
         assert response.headers["x-agentpool-cache"] == "l1"
         assert response.headers["x-agentpool-cost-usd"] == "0.00"
         assert response.headers["x-agentpool-saved-usd"] == "0.000052"
-        assert int(response.headers["age"]) < 10
-        assert response.headers["cache-status"].startswith("agentpool; hit; ttl=359")
+        assert int(response.headers["age"]) < 100
+        assert response.headers["cache-status"].startswith("agentpool; hit; ttl=35")
         assert await response.read() == first[1]
     assert len(upstream.calls) == 1
     assert await runtime.metric("agentpool_runtime_saved_usd_total") == pytest.approx(0.000052)
@@ -158,8 +158,8 @@ async def test_identical_requests_in_flight_are_one_call(runtime: Runtime, upstr
     good = upstream.script
 
     async def when_all_have_asked(call) -> None:
-        await until(lambda: runtime.app.service.active == 20)
-        await asyncio.sleep(0.1)
+        (flight,) = runtime.app.pipeline._leading._flights.values()
+        await until(lambda: flight._followers == 19)
         await good(call)
 
     upstream.script = when_all_have_asked

@@ -72,8 +72,11 @@ async def test_an_agent_that_was_cut_off_serves_nothing_purged_from_the_moment_i
 ) -> None:
     monkeypatch.setattr("agent_runtime.cache.purges.CLOCK_MARGIN_S", 0.0)
     monkeypatch.setattr(listening, "CATCH_UP_S", 3600.0)  # the return alone must be enough
-    near, far = await start(redis_url=redis_server.url), await start(redis_url=line.url)
+    near = await start(redis_url=redis_server.url)
+    monkeypatch.setattr("agent_runtime.redis.link.BACKGROUND_PATIENCE_S", 3.0)
+    far = await start(redis_url=line.url)
     assert (await outcome(far.chat("secret")))[0] == "miss"
+    await until(lambda: not redis_server.command("KEYS", "*flight*"))  # its turn is given back
     line.passes.clear()
     await until(lambda: not far.app.link.available)
     assert await purged(near) == 200

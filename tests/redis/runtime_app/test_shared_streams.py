@@ -16,6 +16,7 @@ from tests.redis.runtime_app.upstream import (
     USAGE_FRAME,
     Upstream,
     end_stream,
+    model,
     priced_usage,
     start_stream,
     stream_part,
@@ -44,6 +45,11 @@ class Paced:
         await end_stream(call)
 
 
+def followers(runtime: Runtime) -> int:
+    """Callers who have joined a call that another one began at this agent."""
+    return sum(flight._followers for flight in runtime.app.pipeline._leading._flights.values())
+
+
 async def two_agents(start: Start, redis_server: RedisServer, **settings) -> tuple[Runtime, Runtime]:
     first = await start(redis_url=redis_server.url, POD_UID="first", **settings)
     return first, await start(redis_url=redis_server.url, POD_UID="second", **settings)
@@ -62,7 +68,7 @@ async def test_the_first_token_comes_to_other_agents_before_the_last_one_is_made
         begun = await response.content.readany()
         assert begun == STREAM[0] and not leading.done()
         beside = asyncio.create_task(outcome(with_usage))  # joins what the second agent follows already
-        await until(lambda: second.app.service.active == 2)
+        await until(lambda: followers(second) == 1)
         paced.go_on.set()
         assert begun + await response.read() == WHOLE
     assert await beside == ("coalesced", b"".join([*STREAM, priced_usage(0), DONE]))
@@ -95,7 +101,8 @@ async def test_a_stream_that_breaks_at_the_endpoint_breaks_for_all_who_saw_its_b
         body = begun + await response.read()
     for seen in (body, (await leading)[1]):
         assert seen.startswith(STREAM[0]) and b'"error"' in seen and b"[DONE]" not in seen
-    upstream.script = type(upstream)().script
+    upstream.script = model
+    await until(lambda: not redis_server.command("KEYS", "*flight*"))
     assert await outcome(second.chat(stream=True)) == ("miss", WHOLE)
 
 
@@ -108,12 +115,17 @@ async def test_a_stream_whose_agent_dies_ends_for_those_who_saw_its_beginning_an
     digest = redis_server.command("KEYS", "*response*")[0].rsplit(":", 1)[1]
     redis_server.command("FLUSHALL")
     agent.app.cache.memory.clear()
-    redis_server.command("SET", keys.flight("default", "local", digest), "dead.1", "PX", "800")
+    turn = keys.flight("default", "local", digest)
+    redis_server.command("SET", turn, "dead.1")
     item = f"part 0 {len(STREAM[0])}\n{STREAM[0].decode()}"
     redis_server.command("RPUSH", keys.frames("default", "local", digest, "dead.1"), item)
-    cache, body = await outcome(agent.chat(stream=True))
-    assert cache == "coalesced" and body.startswith(STREAM[0]) and b"the shared stream broke off" in body
-    redis_server.command("SET", keys.flight("default", "local", digest), "dead.2", "PX", "300")
+    async with agent.chat(stream=True) as response:
+        assert response.headers["x-agentpool-cache"] == "coalesced"
+        begun = await response.content.readany()
+        redis_server.command("DEL", turn)  # it runs out
+        body = begun + await response.read()
+    assert body.startswith(STREAM[0]) and b"the shared stream broke off" in body
+    redis_server.command("SET", turn, "dead.2", "PX", "300")
     assert await outcome(agent.chat(stream=True)) == ("miss", WHOLE)
     assert len(upstream.calls) == 2
 
@@ -121,7 +133,7 @@ async def test_a_stream_whose_agent_dies_ends_for_those_who_saw_its_beginning_an
 async def test_an_agent_stops_writing_when_the_others_have_left(
     start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent_runtime.cache.broadcast.WANTED_FOR_S", 0.1)
+    monkeypatch.setattr("agent_runtime.cache.broadcast.WANTED_FOR_S", 60.0)
     first, second = await two_agents(start, redis_server)
     sent = asyncio.Event()
 
@@ -139,6 +151,7 @@ async def test_an_agent_stops_writing_when_the_others_have_left(
     async with second.chat(stream=True) as response:
         await response.content.readany()
         assert first.app.cache.broadcast._wanted_s
+    monkeypatch.setattr("agent_runtime.cache.broadcast.WANTED_FOR_S", 0.1)
     await until(lambda: not first.app.cache.broadcast._wanted_s)
     sent.set()
     assert (await leading)[1].endswith(DONE)
@@ -166,6 +179,7 @@ async def test_a_redis_that_freezes_ends_a_shared_stream_and_hangs_nobody(
     start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_runtime.cache.broadcast.WITHOUT_REDIS_S", 0.3)
+    monkeypatch.setattr("agent_runtime.redis.link.BACKGROUND_PATIENCE_S", 4.0)
     first, second = await two_agents(start, redis_server)
     paced = Paced(upstream)
     leading = asyncio.create_task(outcome(first.chat(stream=True)))

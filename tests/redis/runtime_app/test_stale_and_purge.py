@@ -1,9 +1,12 @@
 """Answers whose time is over, for callers who accept them, and answers that everybody must forget."""
 
 import asyncio
+import time
 
 import pytest
 
+from agent_runtime import parts
+from agent_runtime.cache import listening
 from agentpool_api.wire import BudgetAction, BudgetNotice
 from tests.redis.runtime_app.conftest import BEARER, RedisServer, Runtime, Start, settings_for, until
 from tests.redis.runtime_app.test_cache_and_coalescing import outcome
@@ -18,11 +21,13 @@ async def short_lived(start: Start, upstream: Upstream, ttl: str = "100ms") -> R
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_stale_answer_serves_at_once_while_one_new_one_is_made(
-    start: Start, upstream: Upstream, stream: bool
+    start: Start, upstream: Upstream, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = await short_lived(start, upstream, ttl="1s")
+    real, ahead_s = time.time, 0.0  # noqa: TID251
+    monkeypatch.setattr(parts, "unix_time", lambda: real() + ahead_s)
+    runtime = await short_lived(start, upstream, ttl="1h")
     await outcome(runtime.chat(stream=stream))
-    await asyncio.sleep(1.05)
+    ahead_s = 3601.0
     good, go_on = upstream.script, asyncio.Event()
 
     async def slow(call) -> None:
@@ -92,6 +97,7 @@ async def test_a_purge_reaches_every_agent_and_every_tier(
     start: Start, upstream: Upstream, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_runtime.cache.purges.CLOCK_MARGIN_S", 0.0)
+    monkeypatch.setattr(listening, "CATCH_UP_S", 3600.0)  # nobody reads the list of purges again
     agents = [await start(redis_url=redis_server.url) for _ in range(3)]
     for agent in agents:
         await outcome(agent.chat("kept in all"))
@@ -100,7 +106,7 @@ async def test_a_purge_reaches_every_agent_and_every_tier(
     await until(lambda: redis_server.command("PUBSUB", "NUMSUB", "agentpool:{default}:purges:local")[1] == 3)
     async with purge(agents[0]) as response:
         assert response.status == 200
-    await until(lambda: all(agent.app.cache.purges._cuts_s for agent in agents), 4.0)  # sooner than they read the list
+    await until(lambda: all(agent.app.cache.purges._cuts_s for agent in agents))
     assert (await outcome(agents[1].chat("kept in all")))[0] == "miss"
     late = await start(redis_url=redis_server.url)
     await until(lambda: bool(late.app.cache.purges._cuts_s))

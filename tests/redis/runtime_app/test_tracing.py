@@ -11,7 +11,8 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.redis.runtime_app.conftest import BEARER, Runtime, Start, free_port, settings_for, until
+from tests.ports import free_port
+from tests.redis.runtime_app.conftest import BEARER, Runtime, Start, settings_for, until
 from tests.redis.runtime_app.upstream import Call, Upstream, answer
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -50,7 +51,8 @@ def values(attributes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
+async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
+    monkeypatch.setattr("agent_runtime.app.LAST_WORDS_S", 20.0)  # the last spans of a busy machine come late
     app, port = web.Application(), free_port()
     taker = Collector(f"http://127.0.0.1:{port}")
     app.router.add_post("/v1/traces", taker.take)
