@@ -19,7 +19,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from tests.api.support import AuditedControlPlane
+from tests.api.support import PATIENCE_S, AuditedControlPlane
 
 HOP_BY_HOP = {"host", "transfer-encoding", "connection", "content-length", "content-encoding", "date", "server"}
 
@@ -75,7 +75,7 @@ class FaultyApi:
         self.port = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE_S)
 
     def kubeconfig(self, of: Path) -> Path:
         """The same account, through the proxy."""
@@ -88,7 +88,7 @@ class FaultyApi:
 
     def silence(self, resource: str) -> int:
         """From now on the watches of a resource that are open pass nothing on; how many."""
-        found = [stream for stream in self._streams if stream.resource == resource]
+        found = [stream for stream in list(self._streams) if stream.resource == resource]
         for stream in found:
             self._loop.call_soon_threadsafe(stream.silent.set)
         return len(found)
@@ -97,17 +97,17 @@ class FaultyApi:
         """End the watches of a resource by an error in the stream; how many."""
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "told to fail"}
         line = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
-        found = [stream for stream in self._streams if stream.resource == resource]
+        found = [stream for stream in list(self._streams) if stream.resource == resource]
         told = 0
         for stream in found:
             with suppress(ConnectionError):  # the other end has just left
-                asyncio.run_coroutine_threadsafe(stream.response.write(line), self._loop).result(5)
+                asyncio.run_coroutine_threadsafe(stream.response.write(line), self._loop).result(PATIENCE_S)
                 told += 1
         return told
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

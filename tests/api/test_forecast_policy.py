@@ -32,6 +32,7 @@ class Traffic(Agents):
         total = int(self._done)
         # The first pod's counters tell of all requests: only their sum matters.
         first = min((pod["metadata"]["uid"] for pod in pods), default="")
+        reports: dict[str, str] = {}
         for pod in pods:
             uid = pod["metadata"]["uid"]
             count = total if uid == (self._teller or first) else 0
@@ -49,8 +50,9 @@ class Traffic(Agents):
                 "service_seconds_total": float(count),
                 "wait_seconds_total": 0.0,
             }
-            key = keys.heartbeats(self._namespace, pod["metadata"]["labels"]["agentpool.dev/pool"])
-            self._redis.client.hset(key, pod["metadata"]["name"], json.dumps(report))
+            reports[pod["metadata"]["name"]] = json.dumps(report)
+        if reports:  # all at once: nobody sees the work of a part of them only
+            self._redis.client.hset(keys.heartbeats(self._namespace, "research"), mapping=reports)
 
     _teller = ""
 
@@ -89,13 +91,15 @@ def test_agents_follow_the_load_and_a_restart_forgets_nothing(
     pool.wait_condition("ForecastReady", "False", "HistoryTooShort")
     traffic.per_s = 30.0
     until(lambda: (pool.replicas()[0] or 0) >= 8, "agents for thirty requests a second", seen=lambda: pool.status)
-    assert "in hand" in pool.status["decisions"][0]["inputs"]
+    # The status follows what was done.
+    until(lambda: "in hand" in pool.status["decisions"][0]["inputs"], "its reason", seen=lambda: pool.status)
     assert pool.status["decisions"][0]["hourlyCostChangeUsd"] == "3.00"
     until(lambda: known_minutes(redis_server, namespace), "arrivals in Redis", 60 + PATIENCE_S)
 
     traffic.per_s = 60.0
     until(lambda: pool.replicas()[0] >= 15, "agents for sixty requests a second", seen=lambda: pool.status)
-    assert pool.status["decisions"][0]["reason"] in ("ForecastDemand", "Bounds")
+    reasons = ("ForecastDemand", "Bounds")
+    until(lambda: pool.status["decisions"][0]["reason"] in reasons, "its reason", seen=lambda: pool.status)
     assert "requests/s, 1 s each" in pool.status["decisions"][0]["inputs"]
     memory = redis_bytes(redis_server).hgetall(keys.memory(namespace, "research"))
     facts = json.loads(memory[b"facts"])

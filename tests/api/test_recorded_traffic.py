@@ -42,7 +42,7 @@ def test_a_plan_comes_from_the_pool_and_the_traffic_in_redis(
     def plan(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*command, "plan", "--from-pool", name, "-n", namespace],
-            env=environment, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
 
     done = plan(pool.name)
