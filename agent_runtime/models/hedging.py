@@ -77,6 +77,10 @@ class Hedging:
                 tasks.append(loop.create_task(self._upstream.call(calls[1])))
             winner = await _first_answer(tasks)
             answer = winner.result()
+        except asyncio.CancelledError:  # the caller left: the first call is booked by who made it
+            await _end(calls[:1], tasks[:1], None)
+            await _end(calls[1:], tasks[1:], on_lost)
+            raise
         except BaseException:
             await _end(calls, tasks, None)
             raise

@@ -51,6 +51,8 @@ class Asking:
 
     def _book_lost(self, request: Request, call: Call, answer: Answer | None) -> None:
         """Account for a call that another one was faster than: by its own count, or by what it was sent at least."""
+        if call.endpoint is None:  # it waited for one that may be called, and was never sent
+            return
         usage = None
         if answer is not None and not answer.streamed:
             with contextlib.suppress(NotJson):
