@@ -20,7 +20,7 @@ class Api:
 
         Raises OSError or http.client.HTTPException while the server cannot be reached.
         """
-        connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls, timeout=10)
+        connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls, timeout=30)
         try:
             payload = None if body is None else json.dumps(body)
             connection.request(method, path, payload, {"Content-Type": content, "Accept": "application/json"})

@@ -75,7 +75,7 @@ class ControlPlane:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
-    def start(self, deadline_s: float = 60.0) -> None:
+    def start(self, deadline_s: float = 180.0) -> None:
         """Return when the API server is ready and, with controllers, pods can be created and scheduled.
 
         Whatever an earlier run left in the folder is ended and removed first. Raises ClusterError with the end of the
@@ -85,7 +85,7 @@ class ControlPlane:
         with self._locked():
             self._start_anew(deadline_s)
 
-    def up(self, deadline_s: float = 60.0) -> None:
+    def up(self, deadline_s: float = 180.0) -> None:
         """As start(), but a control plane that is ready is left as it is."""
         require_tools(self._components)
         with self._locked():
@@ -115,7 +115,7 @@ class ControlPlane:
         """End a component without any farewell."""
         processes.kill(self.state, [self._process(component)])
 
-    def start_component(self, component: str, deadline_s: float = 60.0) -> None:
+    def start_component(self, component: str, deadline_s: float = 180.0) -> None:
         """Start a killed component again on its old port and wait for the API server to be ready."""
         self._spawn(component)
         self._wait_for("the API server", time.monotonic() + deadline_s, lambda: self.api.found("/readyz"))

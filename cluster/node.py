@@ -44,7 +44,7 @@ class Node:
     def _socket(self) -> Path:
         return node_config.containerd_socket(self.state)
 
-    def up(self, deadline_s: float = 120.0) -> None:
+    def up(self, deadline_s: float = 300.0) -> None:
         """Return when pods can run and names resolve; a node that is up already is left as it is.
 
         Raises ClusterError when another node cluster is up on this machine, or a component gives up.

@@ -9,6 +9,8 @@ from cluster.api import Api
 from cluster.errors import ClusterError
 
 _POLL_S = 0.1
+_LOOKS = 5
+"""So many looks in a row must miss a component before it counts as ended."""
 
 
 class PortTakenError(ClusterError):
@@ -25,9 +27,14 @@ def wait_for(state: Path, components: Sequence[str], what: str, until: float, co
         if time.monotonic() > until:
             raise ClusterError(f"{what} was not ready in time; the logs are in {state}/logs")
         time.sleep(_POLL_S)
-        # a process that is just being started has no environment to see: only the second look counts
-        if ended := missing & _missing(state, components):
-            raise _ended(state, min(ended))
+        # A process that is just being started has no environment to see, on a busy machine for more than one look.
+        for _ in range(_LOOKS):
+            if not missing:
+                break
+            time.sleep(_POLL_S)
+            missing &= _missing(state, components)
+        if missing:
+            raise _ended(state, min(missing))
 
 
 def node_ready(api: Api, name: str) -> bool:

@@ -2,13 +2,18 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.abandoned import end_abandoned, mark
 
-# No deadline per example: a busy machine is no defect. On CI the examples are the same in every run, so that a change
-# is judged by what it does and not by chance; everywhere else new ones are looked for.
-settings.register_profile("agentpool", deadline=None, derandomize=os.environ.get("CI") == "true")
+# Neither a deadline per example nor one for making them: a busy machine is no defect. On CI the examples are the same
+# in every run, so that a change is judged by what it does and not by chance; everywhere else new ones are looked for.
+settings.register_profile(
+    "agentpool",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
 settings.load_profile("agentpool")
 
 

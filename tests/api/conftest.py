@@ -51,7 +51,7 @@ def stop_abandoned() -> None:
 def plane() -> Iterator[AuditedControlPlane]:
     stop_abandoned()
     plane = AuditedControlPlane(state_dir(f"test-api-{os.getpid()}"), fake_nodes=3)
-    plane.start(deadline_s=200)
+    plane.start()
     try:
         cluster = Cluster(plane)
         for file in sorted((ROOT / "crds").glob("*.yaml")):

@@ -143,11 +143,23 @@ def test_an_operator_killed_in_the_middle_of_a_pass_leaves_nothing_half_done(sta
     assert len(scaled) <= 1
 
 
-def test_a_restart_of_the_api_server_is_survived(operator: Operator, pool: Pool, cluster: Cluster, agents):
+def test_a_restart_of_the_api_server_is_survived(start, pool: Pool, cluster: Cluster, agents):
+    operator = start()
     pool.apply().wait_ready()
+    began = time.monotonic()
     cluster.plane.restart_apiserver()
+    away_s = time.monotonic() - began
     pool.apply(minAgents=5)
-    pool.wait_replicas(2, 3)
+
+    def grown() -> bool:
+        nonlocal operator
+        if operator.process.poll() is not None and away_s > RENEW_S / 2:
+            # A busy machine starts the API server too slowly for a Lease.
+            assert operator.process.returncode in (1, -signal.SIGALRM)
+            operator = start()
+        return pool.replicas() == (2, 3)
+
+    until(grown, "the new size", seen=lambda: operator.log)
     assert operator.process.poll() is None
     assert operator.http("/healthz")[0] == 200
 

@@ -26,7 +26,7 @@ def namespace(name: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def wait_until(condition: Callable[[], object], deadline_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], deadline_s: float = 90.0) -> None:
     until = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < until, "the condition did not come true"

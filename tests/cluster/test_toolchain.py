@@ -58,7 +58,7 @@ def test_the_second_run_builds_nothing(scripted: dict[str, str]) -> None:
 
 
 def test_a_build_that_is_killed_leaves_no_half_program_and_is_taken_up_again(scripted: dict[str, str]) -> None:
-    with subprocess.Popen(INSTALL, cwd=REPO, env=scripted | {"SLEEP_S": "3"}) as first:
+    with subprocess.Popen(INSTALL, cwd=REPO, env=scripted | {"SLEEP_S": "10"}) as first:
         while not Path(scripted["CALLS"]).exists():
             time.sleep(0.02)
         first.kill()

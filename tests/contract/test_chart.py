@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 def helm_template(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(tool_path("helm")), "template", "agentpool", str(CHART), "--namespace", "agentpool-system"]
     command += ["--kube-version", "1.34.4", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
 
 
 def render(**values: str) -> list[Manifest]:

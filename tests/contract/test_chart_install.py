@@ -36,7 +36,7 @@ class Tools:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=200,
             env=self._environment,
             check=False,
         )

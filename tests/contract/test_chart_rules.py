@@ -21,7 +21,7 @@ DASHBOARD = RULES.with_name("dashboard.json")
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([tool_path("promtool"), *arguments], check=False, capture_output=True, text=True, timeout=30)
+    return subprocess.run([tool_path("promtool"), *arguments], check=False, capture_output=True, text=True, timeout=200)
 
 
 def expressions() -> list[str]:

@@ -255,7 +255,7 @@ def test_a_plan_is_made_with_kubectl_from_what_the_operator_recorded(fleet: Flee
         command = [str(Path(sys.executable).with_name("agentpool")), "plan", "--from-pool", *arguments]
         path = f"{Path(tool_path('kubectl')).parent}:{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "KUBECONFIG": str(fleet.kubectl.kubeconfig)}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
     done = plan(POOL, "--namespace", fleet.namespace)
     while " recorded of pool" in done.stderr and fleet.age_s() < 240:  # run by itself: two minutes must be full first

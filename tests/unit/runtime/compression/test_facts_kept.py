@@ -112,7 +112,7 @@ def test_messages_of_any_shape_pass(messages: Any, profile: str) -> None:
         assert len(result.messages) == len(messages)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(100)
 @pytest.mark.parametrize(
     "text",
     [

@@ -154,7 +154,7 @@ class Client:
 
     async def until(self, line: str, value: float) -> None:
         """Wait until a metric has this value."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while await self.metric(line) != value:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 

@@ -189,7 +189,7 @@ async def test_a_runtime_that_ends_waits_for_no_vector_and_books_what_it_sent(tm
     async with with_model(tmp_path, embeddings) as (_, client):
         embeddings.go.clear()
         waiting = asyncio.create_task(embed(client, "one two three four"))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(25):
             await embeddings.asked.wait()
             await client.app.drain()
         embeddings.go.set()
