@@ -6,7 +6,8 @@ It runs in the cluster by the runtime image's Python, alone, with this file moun
     0.5 s + prompt tokens / 4000 per s + completion tokens x 0.03 s
 
 in the order of a mid-sized hosted model; a prompt has a token per four characters. Without ``max_tokens`` it says 100
-tokens and stops by itself. It knows no language and no model.
+tokens and stops by itself. Embeddings take 0.05 s and are alike where texts share words. It knows no language and no
+model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
@@ -34,6 +37,8 @@ COMPLETION_TOKEN_S = 0.03
 TOKENS_PER_FRAME = 16
 WHOLE_ANSWER_TOKENS = 100
 WORD = " lorem"
+EMBEDDING_S = 0.05
+DIMENSIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,12 @@ class Answer:
 
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:
-    """The endpoint as an ASGI application: chat completions, and a list of models that is also the readiness probe."""
+    """The endpoint as an ASGI application: chats, embeddings, and a list of models that is also the readiness probe."""
     match scope["method"], scope["path"]:
         case "POST", "/v1/chat/completions":
             await chat(scope, await _body(receive), send)
+        case "POST", "/v1/embeddings":
+            await embed(scope, await _body(receive), send)
         case "GET", "/v1/models":
             card = {"id": "simulated", "object": "model", "owned_by": "simulation"}
             await _send_json(send, HTTPStatus.OK, {"object": "list", "data": [card]})
@@ -90,8 +97,8 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
 
 async def chat(scope: Message, body: bytes, send: Send) -> None:
     """Answer one request, whole or as a stream."""
-    if API_KEY and dict(scope["headers"]).get(b"authorization") != f"Bearer {API_KEY}".encode():
-        await _send_error(send, HTTPStatus.UNAUTHORIZED, "invalid_api_key", "the simulation does not know this key")
+    if not _knows(scope):
+        await _refuse_key(send)
         return
     try:
         request = json.loads(body)
@@ -109,6 +116,38 @@ async def chat(scope: Message, body: bytes, send: Send) -> None:
     else:
         await asyncio.sleep(answer.head_s + answer.tail_s)
         await _send_json(send, HTTPStatus.OK, answer.whole())
+
+
+async def embed(scope: Message, body: bytes, send: Send) -> None:
+    """Embed a text, or a list of them."""
+    if not _knows(scope):
+        await _refuse_key(send)
+        return
+    try:
+        request = json.loads(body)
+        texts = [request["input"]] if isinstance(request["input"], str) else list(request["input"])
+        data = [{"object": "embedding", "index": at, "embedding": vector(text)} for at, text in enumerate(texts)]
+        answer = {"object": "list", "data": data, "model": str(request["model"])}
+    except (ValueError, TypeError, KeyError) as error:
+        await _send_error(send, HTTPStatus.BAD_REQUEST, "invalid_request", f"not an embeddings request: {error}")
+        return
+    tokens = sum(len(text) // 4 + 1 for text in texts)
+    await asyncio.sleep(EMBEDDING_S / SPEED)
+    await _send_json(send, HTTPStatus.OK, answer | {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+
+
+def vector(text: str) -> list[float]:
+    """The sum of the text's words, each a direction of its own by chance; their order does not count."""
+    chances = [random.Random(word) for word in sorted(re.findall(r"\w+", text.lower()))]
+    return [sum(chance.gauss(0, 1) for chance in chances) for _ in range(DIMENSIONS)]
+
+
+def _knows(scope: Message) -> bool:
+    return not API_KEY or dict(scope["headers"]).get(b"authorization") == f"Bearer {API_KEY}".encode()
+
+
+async def _refuse_key(send: Send) -> None:
+    await _send_error(send, HTTPStatus.UNAUTHORIZED, "invalid_api_key", "the simulation does not know this key")
 
 
 async def _stream(send: Send, answer: Answer, with_usage: bool) -> None:

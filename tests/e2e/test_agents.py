@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import permutations
 from typing import Any
 
 import openai
@@ -62,6 +63,24 @@ def test_callers_get_answers_and_streams_and_repeated_questions_come_from_the_ca
     assert results <= {"l1", "l2"}
     assert "l2" in results, "what one agent stored, another serves"
     assert [model.id for model in client.models.list()] == ["small-model"]
+
+
+def test_a_question_in_other_words_is_found_by_the_pools_own_embeddings_model(place: Place) -> None:
+    manifest = pool(minAgents=1, maxAgents=1)
+    runtime = manifest["spec"]["runtime"]
+    runtime["models"].append({**runtime["models"][0], "name": "small-embed", "kind": "embeddings"})
+    runtime["cache"] = {"semantic": {"enabled": True, "embedder": {"model": "small-embed", "timeout": "10s"}}}
+    place.apply(manifest)
+    place.wait("agentpool", "assistants", "Ready")
+    create: Any = place.openai().chat.completions.with_raw_response.create
+
+    def came_from(text: str) -> str:
+        messages = [{"role": "user", "content": text}]
+        return str(create(model="small-model", messages=messages).headers["x-agentpool-cache"])
+
+    orders = (" ".join(words) for words in permutations(["please", "can", "you", "reset", "my", "password"]))
+    eventually("an answer to the same words in another order", lambda: came_from(next(orders)) == "semantic")
+    assert came_from("when do the shops in town open") == "miss"
 
 
 def test_a_wrong_key_an_unknown_model_and_nonsense_are_refused(place: Place) -> None:

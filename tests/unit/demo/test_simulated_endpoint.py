@@ -17,7 +17,7 @@ from demo.simulated_endpoint import Answer, app
 ROOT = Path(__file__).parents[3]
 
 
-async def call(body: object, key: str = "") -> tuple[int, bytes]:
+async def call(body: object, key: str = "", path: str = "/v1/chat/completions") -> tuple[int, bytes]:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -27,7 +27,7 @@ async def call(body: object, key: str = "") -> tuple[int, bytes]:
         sent.append(message)
 
     headers = [(b"authorization", f"Bearer {key}".encode())]
-    await app({"method": "POST", "path": "/v1/chat/completions", "headers": headers}, receive, send)
+    await app({"method": "POST", "path": path, "headers": headers}, receive, send)
     return int(sent[0]["status"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -65,6 +65,22 @@ async def test_a_wrong_key_and_a_broken_request_are_refused_as_openai_would() ->
     for broken in (b"{", b"[]", {"model": "m"}):
         status, body = await call(broken, "key")
         assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_texts_of_the_same_words_have_the_same_vector_and_others_have_not() -> None:
+    texts = ["Reset my password, please!", "please reset my password", "what are your opening hours"]
+    status, body = await call({"model": "e", "input": texts}, "key", "/v1/embeddings")
+    answer = json.loads(body)
+    first, same, other = (one["embedding"] for one in answer["data"])
+    assert status == 200 and first == same
+    assert sum(a * b for a, b in zip(first, other, strict=True)) < 0.5 * sum(a * a for a in first)
+    assert answer["usage"] == {"prompt_tokens": 21, "total_tokens": 21}
+    assert (
+        json.loads((await call({"model": "e", "input": texts[0]}, "key", "/v1/embeddings"))[1])["data"][0]
+        == (answer["data"][0])
+    )
+    assert (await call({"model": "e", "input": texts}, "other", "/v1/embeddings"))[0] == 401
+    assert (await call({"model": "e"}, "key", "/v1/embeddings"))[0] == 400
 
 
 def test_the_time_of_an_answer_is_the_documented_sum(monkeypatch: pytest.MonkeyPatch) -> None:
