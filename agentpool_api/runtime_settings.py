@@ -135,7 +135,8 @@ class Compression(ApiModel):
 
     profile: Literal["None", "Conservative", "Balanced", "Aggressive"] = "None"
     """How far prompts are cut: None leaves them alone; Conservative drops duplicates, courtesy and articles; Balanced
-    also little words, list marks and what the rest of the prompt says too; Aggressive also pronouns."""
+    also little words, list marks, repeated names of fields and what the rest of the prompt says too; Aggressive also
+    pronouns."""
     max_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 12_000
     """Above so many tokens the middle of the conversation is cut out, facts included; 0 never cuts."""
     head_percent: Annotated[int, Field(ge=0, le=100)] = 60

@@ -19,6 +19,7 @@ from agent_runtime.compression import steps
 from agent_runtime.compression.phrases import Terseness
 from agent_runtime.compression.prompt import Ledger, Text, fixed_texts, open_texts, texts_of, uses_tools, with_texts
 from agent_runtime.compression.protect import Masked
+from agent_runtime.compression.restated import drop_restated
 from agent_runtime.compression.selection import drop_sentences
 from agent_runtime.compression.sentences import information_words, split_sentences
 from agent_runtime.compression.tokens import TokenCounter
@@ -30,11 +31,14 @@ MAX_CHARACTERS = 1_000_000
 class Step(StrEnum):
     WHITESPACE = "whitespace"
     CODE = "code"
+    COURTESY = "courtesy"
     DUPLICATES = "duplicates"
+    RESTATED = "restated"
     PHRASES = "phrases"
     WORDS = "words"
     SENTENCES = "sentences"
     MARKUP = "markup"
+    FIELDS = "fields"
     TRUNCATE = "truncate"
 
 
@@ -55,7 +59,7 @@ PROFILES = {
     for profile in (
         Profile("Conservative", 0.85, Terseness.PADDING, None),
         Profile("Balanced", 0.70, Terseness.GRAMMAR, 0.8),
-        Profile("Aggressive", 0.55, Terseness.PRONOUNS, 0.5),
+        Profile("Aggressive", 0.55, Terseness.PRONOUNS, 0.6),
     )
 }
 
@@ -127,15 +131,21 @@ def _run(
             removed[step] = tokens - after
         tokens = after
 
+    english = steps.english_texts(texts)
     steps.tidy_whitespace(texts)
     account(Step.WHITESPACE)
     steps.shorten_code(texts, ledger)
     account(Step.CODE)
+    steps.drop_courtesy(texts, ledger)
+    account(Step.COURTESY)
     steps.drop_duplicates(texts, fixed, ledger)
     account(Step.DUPLICATES)
-    steps.shorten_wording(texts, ledger)
+    if profile.coverage is not None:
+        drop_restated(texts, ledger)
+        account(Step.RESTATED)
+    steps.shorten_wording(english, ledger)
     account(Step.PHRASES)
-    steps.drop_words(texts, profile.terseness)
+    steps.drop_words(english, profile.terseness)
     account(Step.WORDS)
     excess = tokens - int(profile.target * before)
     if profile.coverage is not None and excess > 0:
@@ -150,6 +160,9 @@ def _run(
         room = policy.max_tokens - fixed_tokens - system_tokens
         steps.cut_middle(texts, room=room, head_share=policy.head_share, count=count)
         account(Step.TRUNCATE)
+    elif profile.terseness >= Terseness.GRAMMAR:  # a cut may part a record from the one that names its fields
+        steps.drop_field_names(texts)
+        account(Step.FIELDS)
     return removed
 
 

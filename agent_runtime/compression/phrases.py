@@ -31,42 +31,14 @@ MayDrop = Callable[[str], bool]
 _CLAUSE = r"(?:(?<![\s\S])|(?<=[.!?,;:\n])|(?<=[.!?,;:\n]\s)|(?<=[*-]\s)|(?<=\band\s))"
 """Where a clause may begin. A request's introduction is padding only there: "what could you do" keeps its words."""
 
-_SENTENCE = r"(?:(?<![\s\S])|(?<=[.!?\n])|(?<=[.!?\n]\s))"
-"""Where a sentence may begin."""
-
-_COURTESY: tuple[tuple[str, str], ...] = (
-    ("anything else", r"if there(?:'s| is) anything else[^.!?\n]{0,80}[.!]"),
-    (
-        "to ",
-        r"(?:(?:if|should) (?:you|there)[^.!?\n]{0,120}, )?(?:please )?(?:feel free to|don't hesitate to) "
-        r"(?:ask|reach out|contact|let me know)[^.!?\n]{0,60}[.!]",
-    ),
-    (
-        "once ",
-        r"once (?:i have|you(?:'ve)? provide)[^,.!?\n]{0,50}, (?:i|we)(?: can|'ll| will) "
-        r"(?:proceed|assist|help|be able)[^.!?\n]{0,60}[.!]",
-    ),
-    (
-        "understand your",
-        r"i (?:(?:completely|fully) )?understand your (?:concern|frustration|disappointment)s?(?:[.!]|, but\b)",
-    ),
-    (" to ", r"(?:i'm|i am) (?:here|happy|glad) to (?:help|assist)(?: you)?[.!]"),
-    ("have a ", r"have a (?:(?:great|nice|good|wonderful|lovely|safe) )?(?:day|flight|trip|evening)[.!]"),
-    ("enjoy your", r"enjoy your (?:day|flight|trip|evening)[.!]"),
-    ("apologi", r"(?:i|we) (?:(?:really|sincerely) )?apologi[sz]e for (?:any|the) (?:inconvenience|confusion)[.!]"),
-    ("sorry for", r"(?:i'm|i am) (?:(?:so|very|really) )?sorry for (?:any|the) (?:inconvenience|confusion)[.!]"),
-    ("appreciate your", r"(?:i )?(?:really )?appreciate your (?:help|patience|understanding|assistance)[.!]"),
-    (
-        "thank",
-        r"thank(?:s| you)(?: so much| very much)?(?: for (?:your|the|all|confirming|providing|sharing|letting|"
-        r"reaching|waiting)[^.!?,;\n]{0,60})?[.!]",
-    ),
-    ("h", r"(?:hi|hello|hey)(?: there)?[!.,](?=[ ]?\S)"),
-    (" with th", r"(?:i can|i'll) (?:certainly |definitely )?(?:help|assist)(?: you)? with (?:that|this)[.!]"),
-)
-"""Whole sentences: a text they must hold to be looked for, in lower case, and the pattern."""
-
 _REQUESTS: tuple[tuple[str, str, str], ...] = (
+    ("h", r"(?:hi|hello|hey)(?: there)?, ", ""),
+    ("understand", r"i (?:(?:completely|fully) )?understand(?: (?:your|the) \w+)?, but ", "but "),
+    ("appreciate", r"i (?:(?:really|truly) )?appreciate (?:your|the) \w+, but ", "but "),
+    (", but", r"(?:(?:i'm|i am) (?:(?:so|very|really) )?(?:sorry|afraid)|i apologi[sz]e), but ", ""),
+    ("also, ", r"also, ", ""),
+    ("can you", r"can you ", ""),
+    ("is there a", r"is there (?=any\b)", ""),
     ("here ", r"here (?:are|is) (?:the|your) (?=[^.!?\n]*:)", ""),
     ("additionally", r"additionally, ", ""),
     ("ermore, ", r"furthermore, ", ""),
@@ -90,22 +62,37 @@ _REQUESTS: tuple[tuple[str, str, str], ...] = (
 """What introduces a clause: a text it must hold, the pattern, what stands for it."""
 
 _ROUNDABOUT: tuple[tuple[str, str, str], ...] = (
+    (
+        "confirm ",
+        r"confirm (?:if|that|whether) you(?:'d| would) like (?:me )?to (?:proceed|go ahead) with ",
+        "confirm ",
+    ),
+    ("confirm ", r"confirm (?:if|whether) you(?:'d| would) like (?:me )?to ", "confirm whether to "),
     ("in order to", r"in order to ", "to "),
     ("due to the fact", r"due to the fact that ", "because "),
     ("in ", r"(?:in the event|in case) (?:that )?(?=\w)", "if "),
     ("at th", r"(?:at this point in time|at the present time|at the moment)\b", "now"),
+    ("right now", r"right now\b", "now"),
     ("with re", r"with (?:regard|respect) to ", "about "),
     ("for the purpose", r"for the purpose of ", "for "),
     ("able to", r"(?:is|are) able to ", "can "),
-    ("the ability", r"(?:has|have) the ability to ", "can "),
+    ("the ability", r"(?<!n't )(?<!n’t )(?<!not )(?:has|have) the ability to ", "can "),
     ("prior to", r"prior to ", "before "),
     ("would", r"(?:(?:i|you) )?would (?:you )?(?:like|prefer) (?=to\b)", "want "),
-    (" been ", r"(?:has|have) (?:successfully )?been (?=\w+(?:ed|en)\b)", ""),
-    ("ed", r"(?:has|have|i've|we've|i have|we have) (?:successfully )?(?=\w{3,}ed\b)", ""),
+    (" been ", r"(?:has|have) (?:(?:successfully|now) )?been (?:(?:successfully|now) )?(?=\w+(?:ed|en)\b)", ""),
+    ("", r"(?:has|have|i've|we've|i have|we have) (?:successfully )?(?=(?:\w{3,}ed|found|made|sent)\b)", ""),
+    ("the following", r"the following (?=\w+s\b)", ""),
     ("that ", r"that (?=(?:the|an?|you|i|we|they|he|she|it|your|my|our|their|this|these|there|all|any)\b)", ""),
     ("there ", r"there (?:is|are) (?=\w)", ""),
 )
 """Long for short, anywhere: a text it must hold, the pattern, what stands for it."""
+
+
+_PURPOSE = (
+    r" so (?:that )?(?:i|we) can (?:assist|help|proceed|continue|check|access|look|verify|locate)\b"
+    r"[^,.!?;:\n]{0,80}(?=[.!?])"
+)
+"""What one who asks for something does with it, at the end of the sentence that asks."""
 
 
 def _rule(anchor: str, pattern: str) -> re.Pattern[str]:
@@ -113,8 +100,8 @@ def _rule(anchor: str, pattern: str) -> re.Pattern[str]:
 
 
 _RULES = (
-    *((hint, _rule(_SENTENCE, pattern + "[ ]?"), "") for hint, pattern in _COURTESY),
     *((hint, _rule(_CLAUSE, pattern), short) for hint, pattern, short in _REQUESTS),
+    (" can ", re.compile(_PURPOSE, re.IGNORECASE), ""),
     *((hint, _rule("", pattern), short) for hint, pattern, short in _ROUNDABOUT),
 )
 
@@ -122,11 +109,14 @@ _PADDING = word_set(
     """please kindly really very actually basically simply quite certainly definitely absolutely indeed literally
     essentially obviously truly successfully unfortunately"""
 )
-_GRAMMAR = word_set("is are am be being your my our their its")
+_GRAMMAR = word_set("also is are am be being your my our their its")
 _PRONOUNS = word_set("I you me we us I'm I'll I'd I've you're you'd you'll you've we're we'll we'd we've")
 _ARTICLES = frozenset(("a", "an", "the"))
 _NO_ARTICLE_BEFORE = word_set("is be and or to in of for are was as with by at from the a an on than then but")
-_TAKES_INFINITIVE = word_set("want wants wanted need needs needed like likes able wish wishes prefer prefers")
+_TAKES_INFINITIVE = word_set(
+    """want wants wanted need needs needed like likes able unable wish wishes prefer prefers try tries trying hope
+    hoping willing ready happy glad plan plans planning decide decided allowed required"""
+)
 _ENGLISH = word_set(
     """the of and that it with this from not what were when there your which their said if each about how out them then
     she many some these would other into could been who people only way find use may you please want need my are can
@@ -139,10 +129,11 @@ _BULLET = re.compile(r"^([ \t]*)[-*+•][ \t]+(?=[^\W\d_])", re.MULTILINE)
 _BOLD = re.compile(r"(?<![\w*])\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*(?![\w*])")
 
 
-def english_share(text: str) -> float:
-    """Share of the words that are common English ones which other languages do not have; about .35 in running text."""
-    words = [word.strip(".,;:!?()").lower() for word in text.split()]
-    return sum(word in _ENGLISH for word in words) / len(words) if words else 0.0
+def english_words(text: str) -> tuple[int, int]:
+    """How many of the words are common English ones which other languages do not have, and how many words there are,
+    numbers not counted. About 35 in 100 of running English text."""
+    words = [word for word in (part.strip(".,;:!?()*").lower() for part in text.split()) if word.isalpha()]
+    return sum(word in _ENGLISH for word in words), len(words)
 
 
 def shorten_phrases(text: str, may_drop: MayDrop) -> str:
@@ -165,7 +156,7 @@ def drop_little_words(text: str, terseness: Terseness) -> str:
     kept: list[tuple[str, str]] = []
     for at, (word, space) in enumerate(chunks):
         core = _CORE.fullmatch(word)
-        before = chunks[at - 1][0] if at else ""
+        before = chunks[at - 1][0] if at and "\n" not in chunks[at - 1][1] else ""
         after = chunks[at + 1][0] if at + 1 < len(chunks) and "\n" not in space else ""
         if core is None or not _is_little(core[1].replace("’", "'"), before, after if not core[2] else "", terseness):
             kept.append((word, space))
@@ -186,7 +177,7 @@ def _close_gap(word: str, space: str, punctuation: str, dropped_space: str) -> t
 def _is_little(word: str, before: str, after: str, terseness: Terseness) -> bool:
     lower = word.lower()
     opens_sentence = not before or before[-1] in ".!?:-*" or before[0] in "-*#•"
-    if word != lower and not (opens_sentence or word.startswith("I")):
+    if word != lower and word not in _PRONOUNS and not (opens_sentence and word[1:] == lower[1:]):
         return False  # a name ("The Hague", "US")
     if lower in _ARTICLES:
         return bool(after) and (lower == "the" or _begins_noun(after))

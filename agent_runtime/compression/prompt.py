@@ -34,10 +34,15 @@ class Text:
     masked: Masked
     prose: str
     """The masked text, as far as the steps have got."""
-    system: bool
-    """Instructions: may be worded shorter, but no sentence of them is left out."""
+    role: str
+    """Of the message: user, assistant, or one of instructions."""
     answered_briefly: bool
     """The next message is a short reply, so the question in this one stays."""
+
+    @property
+    def system(self) -> bool:
+        """Instructions: may be worded shorter, but no sentence of them is left out."""
+        return self.role in _SYSTEM
 
     def answers_lean_on(self, sentence: Sentence) -> bool:
         """Whether the next message only means something beside this sentence."""
@@ -46,13 +51,18 @@ class Text:
     def rewrite(self, prose: str) -> None:
         """Give the text a new wording, without the blanks that the step leaves over. A message is never left empty:
         endpoints refuse empty messages, and some models insist on users and assistants taking turns."""
-        for pattern, short in _BLANKS:
-            prose = pattern.sub(short, prose)
-        if prose := prose.rstrip():
-            self.prose = prose
+        if prose != self.prose:
+            self.prose = tidy(prose) or self.prose
 
     def final(self) -> str:
         return self.masked.unmask(self.prose)
+
+
+def tidy(prose: str) -> str:
+    """The text without blanks at line ends, runs of blanks, more than one empty line. Indentation stays."""
+    for pattern, short in _BLANKS:
+        prose = pattern.sub(short, prose)
+    return prose.rstrip()
 
 
 class Ledger:
@@ -100,13 +110,13 @@ def open_texts(messages: Sequence[Any], *, system_prompt: bool) -> list[Text]:
     last_user = max((at for at, role in enumerate(roles) if role == "user"), default=0)
     found = []
     for at, message in enumerate(messages[:last_user]):
-        system = roles[at] in _SYSTEM
-        if roles[at] not in ("user", "assistant") and not (system and system_prompt):
+        role = str(roles[at])
+        if role not in ("user", "assistant") and not (role in _SYSTEM and system_prompt):
             continue
         reply = messages[at + 1] if roles[at + 1] == "user" else None
         for part, text in texts_of(message):
             if masked := mask(text):
-                found.append(Text(at, part, masked, masked.text, system, _is_short(reply)))
+                found.append(Text(at, part, masked, masked.text, role, _is_short(reply)))
     return found
 
 

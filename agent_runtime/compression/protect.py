@@ -116,19 +116,24 @@ def _json_end(text: str, start: int) -> int:
 
 
 def facts(masked_text: str, originals: Masked) -> frozenset[str]:
-    """What the text states beyond plain words, case kept: verbatim parts, numbers (in words too), identifiers, e-mail
-    addresses, and capitalised words that do not merely open a sentence."""
-    found: set[str] = set()
+    """What the text states beyond plain words."""
+    return frozenset(ordered_facts(masked_text, originals))
+
+
+def ordered_facts(masked_text: str, originals: Masked) -> tuple[str, ...]:
+    """What the text states beyond plain words, in its order and as often, case kept: verbatim parts, numbers (in words
+    too), identifiers, e-mail addresses, and capitalised words that do not merely open a sentence."""
+    found: list[str] = []
     opens_sentence = True
     for word in _WORD.findall(masked_text):
         bare = word.strip(_EDGE)
         if not word.isascii() and (marks := _OPAQUE.findall(word)):
-            found.update(map(originals.unmask, marks))
+            found += map(originals.unmask, marks)
             bare = _OPAQUE.sub("", bare)
         if bare and _states_fact(bare, opens_sentence):
-            found.add(bare)
+            found.append(bare)
         opens_sentence = word[-1] in ".!?:" or (opens_sentence and not bare)
-    return frozenset(found)
+    return tuple(found)
 
 
 @lru_cache(maxsize=8192)

@@ -5,14 +5,15 @@ The extractive step. It asks for a good reason, and takes the least telling sent
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from agent_runtime.compression.prompt import Text
-from agent_runtime.compression.protect import Masked, facts
-from agent_runtime.compression.sentences import Sentence, information_words, score_sentences, split_sentences
+from agent_runtime.compression.protect import Masked, ordered_facts
+from agent_runtime.compression.sentences import Sentence, information_words, score_sentences, split_sentences, without
 from agent_runtime.compression.tokens import TokenCounter
 
 RESTATED = 0.8
@@ -22,23 +23,39 @@ RESTATED = 0.8
 class _Message:
     """What one message says as long as its parts stand."""
 
-    def __init__(self, parts: Sequence[tuple[frozenset[str], frozenset[str]]]) -> None:
+    def __init__(self, parts: Sequence[tuple[tuple[str, ...], frozenset[str]]]) -> None:
         self.parts = len(parts)
-        self._facts = Counter(fact for stated, _ in parts for fact in stated)
+        self._places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, fact in enumerate(fact for stated, _ in parts for fact in stated):
+            self._places[fact].append(place)
+        self._facts = Counter(fact for stated, _ in parts for fact in set(stated))
         self._words = Counter(word for _, words in parts for word in words)
 
-    def says(self, stated: frozenset[str], words: frozenset[str]) -> bool:
-        return all(self._facts[fact] > 0 for fact in stated) and (
-            sum(self._words[word] > 0 for word in words) >= RESTATED * len(words)
+    def says(self, stated: tuple[str, ...], words: frozenset[str]) -> bool:
+        """Whether it states the facts, in this order ("from A to B" is not "from B to A"), in the same words."""
+        return (
+            all(self._facts[fact] > 0 for fact in stated)
+            and sum(self._words[word] > 0 for word in words) >= RESTATED * len(words)
+            and self._in_order(stated)
         )
+
+    def _in_order(self, stated: tuple[str, ...]) -> bool:
+        last = -1
+        for fact in dict.fromkeys(stated):
+            places = self._places[fact]
+            after = bisect_right(places, last)
+            if after == len(places):
+                return False
+            last = places[after]
+        return True
 
     def marks(self) -> Iterable[str]:
         """Its facts and words."""
         return {*self._facts, *self._words}
 
-    def take_out(self, stated: frozenset[str], words: frozenset[str]) -> None:
+    def take_out(self, stated: tuple[str, ...], words: frozenset[str]) -> None:
         self.parts -= 1
-        self._facts.subtract(stated)
+        self._facts.subtract(set(stated))
         self._words.subtract(words)
 
 
@@ -49,7 +66,7 @@ class _Candidate:
     text: Text
     message: _Message
     sentences: tuple[Sentence, ...]
-    stated: frozenset[str]
+    stated: tuple[str, ...]
     score: float = 0.0
     dropped: bool = False
 
@@ -63,8 +80,13 @@ class _Candidate:
 
     @property
     def must_stay(self) -> bool:
-        return self.message.parts < 2 or any(
-            sentence.binds or self.text.answers_lean_on(sentence) for sentence in self.sentences
+        """What a user asks for or agrees to is said nowhere else, whoever uses the same words; a line that ends with a
+        colon heads what stands behind it."""
+        return (
+            self.message.parts < 2
+            or self.text.role == "user"
+            or self.wording.rstrip().endswith(":")
+            or any(sentence.binds or self.text.answers_lean_on(sentence) for sentence in self.sentences)
         )
 
 
@@ -82,7 +104,7 @@ def drop_sentences(
     A sentence that states no fact goes if the rest of the prompt has at least the share ``coverage`` of its information
     words; one that states facts, only if another message states all of them in the same words.
     """
-    others = [_Message([(facts(prose, Masked(prose, ())), information_words(prose))]) for prose in fixed]
+    others = [_Message([(ordered_facts(prose, Masked(prose, ())), information_words(prose))]) for prose in fixed]
     candidates = [candidate for text in texts for candidate in _candidates(text)]
     messages = [*others, *{id(candidate.message): candidate.message for candidate in candidates}.values()]
     saying = _index(messages)
@@ -97,7 +119,7 @@ def drop_sentences(
         if candidate.must_stay:
             continue
         if candidate.stated or len(candidate.sentences) > 1:
-            rarest = min((saying[mark] for mark in candidate.stated or words), key=len, default=messages)
+            rarest = min((saying[mark] for mark in candidate.stated or sorted(words)), key=len, default=messages)
             said = any(other is not candidate.message and other.says(candidate.stated, words) for other in rarest)
         else:
             said = sum(spread[word] > 1 for word in words) >= coverage * len(words)
@@ -108,7 +130,9 @@ def drop_sentences(
             excess -= count(candidate.text.masked.unmask(candidate.wording))
     for _, own in groupby(candidates, key=lambda candidate: id(candidate.text)):
         parts = list(own)
-        parts[0].text.rewrite("".join(part.wording for part in parts if not part.dropped))
+        gone = {at for at, part in enumerate(parts) if part.dropped}
+        if gone:
+            parts[0].text.rewrite(without([part.wording for part in parts], gone))
 
 
 def _index(messages: Iterable[_Message]) -> Mapping[str, list[_Message]]:
@@ -133,7 +157,7 @@ def _candidates(text: Text) -> list[_Candidate]:
         for structured, run in groupby(split_sentences(text.prose), key=lambda sentence: sentence.structures)
         for group in ([tuple(run)] if structured else [(sentence,) for sentence in run])
     ]
-    stated = [facts("".join(sentence.text for sentence in group), text.masked) for group in groups]
+    stated = [ordered_facts("".join(sentence.text for sentence in group), text.masked) for group in groups]
     words = [frozenset().union(*(sentence.words for sentence in group)) for group in groups]
     message = _Message(list(zip(stated, words, strict=True)))
     return [_Candidate(text, message, group, these) for group, these in zip(groups, stated, strict=True)]

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 
 from agent_runtime.compression.code import shorten_fence
-from agent_runtime.compression.phrases import Terseness, drop_little_words, drop_markup, english_share, shorten_phrases
-from agent_runtime.compression.prompt import Ledger, Text
+from agent_runtime.compression.courtesy import is_courtesy
+from agent_runtime.compression.phrases import Terseness, drop_little_words, drop_markup, english_words, shorten_phrases
+from agent_runtime.compression.prompt import Ledger, Text, tidy
 from agent_runtime.compression.protect import Masked
-from agent_runtime.compression.sentences import split_sentences
+from agent_runtime.compression.records import shorten_records
+from agent_runtime.compression.sentences import LIST_MARK, split_sentences, without
 from agent_runtime.compression.tokens import TokenCounter
 
 DUPLICATE_WORDS = 5
@@ -19,14 +21,15 @@ ENGLISH_PROMPT, ENGLISH_TEXT = 0.15, 0.05
 """Least shares of common English words for the word lists to apply."""
 OMITTED = "[…]"
 
-_LIST_MARK = re.compile(r"^(?:[-*+•]\s+|\d+[.)]\s+)")
+_OPENING = re.compile(r"^[\s*+•-]*(?:once )?", re.IGNORECASE)
+"""Before a sentence of courtesy: behind a list mark its first word would count as a name, and "once" as a number."""
 _PIECE = re.compile(r"(?:\S+\s*){1,50}")
 
 
 def tidy_whitespace(texts: Iterable[Text]) -> None:
-    """Blanks at line ends, runs of blanks, more than one empty line. Indentation stays."""
+    """Superfluous blanks."""
     for text in texts:
-        text.rewrite(text.prose)
+        text.prose = tidy(text.prose) or text.prose
 
 
 def shorten_code(texts: Iterable[Text], ledger: Ledger) -> None:
@@ -45,22 +48,39 @@ def shorten_code(texts: Iterable[Text], ledger: Ledger) -> None:
         )
 
 
-def _english(texts: Sequence[Text]) -> list[Text]:
-    """The English texts of a prompt that is English as a whole: a list of names alone would not show it."""
-    if english_share(" ".join(text.prose for text in texts)) < ENGLISH_PROMPT:
+def english_texts(texts: Sequence[Text]) -> list[Text]:
+    """The English texts of a prompt that is English as a whole: a list of names alone would not show it. To be asked
+    before the steps: what they leave has few of the little words by which English is known."""
+    shares = [english_words(text.prose) for text in texts]
+    if sum(english for english, _ in shares) < ENGLISH_PROMPT * sum(words for _, words in shares):
         return []
-    return [text for text in texts if english_share(text.prose) >= ENGLISH_TEXT]
+    return [text for text, (english, words) in zip(texts, shares, strict=True) if english >= ENGLISH_TEXT * words]
+
+
+def drop_courtesy(texts: Sequence[Text], ledger: Ledger) -> None:
+    """Sentences that only keep the conversation polite. Of a message that holds no others the first one stays."""
+    for text in (text for text in texts if not text.system):
+        sentences = split_sentences(text.prose)
+        polite = [at for at, sentence in enumerate(sentences) if is_courtesy(sentence.text)]
+        dropped = {
+            at
+            for at in polite[len(polite) == len(sentences) :]
+            if not text.answers_lean_on(sentences[at])
+            and ledger.release(_OPENING.sub("", sentences[at].text), text.masked)
+        }
+        if dropped:
+            text.rewrite(without([sentence.text for sentence in sentences], dropped))
 
 
 def shorten_wording(texts: Sequence[Text], ledger: Ledger) -> None:
-    """Courtesy and roundabout phrases."""
-    for text in _english(texts):
+    """Roundabout phrases."""
+    for text in texts:
         text.rewrite(shorten_phrases(text.prose, lambda part, masked=text.masked: ledger.release(part, masked)))  # type: ignore[misc]
 
 
 def drop_words(texts: Sequence[Text], terseness: Terseness) -> None:
     """Little words."""
-    for text in _english(texts):
+    for text in texts:
         text.rewrite(drop_little_words(text.prose, terseness))
 
 
@@ -68,6 +88,12 @@ def drop_list_marks(texts: Iterable[Text]) -> None:
     """Bold marks and bullets. Numbers of lists stay: a reply may name them."""
     for text in texts:
         text.rewrite(drop_markup(text.prose))
+
+
+def drop_field_names(texts: Iterable[Text]) -> None:
+    """Names of fields that the record before has too."""
+    for text in texts:
+        text.rewrite(shorten_records(text.prose))
 
 
 def drop_duplicates(texts: Iterable[Text], fixed: Iterable[str], ledger: Ledger) -> None:
@@ -82,12 +108,12 @@ def drop_duplicates(texts: Iterable[Text], fixed: Iterable[str], ledger: Ledger)
         sentences = split_sentences(text.prose)
         same = [_sameness(text.masked.unmask(sentence.text)) for sentence in sentences]
         again = set() if text.system else _repeated(same, seen)
-        kept = [
-            sentence.text
-            for at, sentence in enumerate(sentences)
-            if at not in again or text.answers_lean_on(sentence) or not ledger.release(sentence.text, text.masked)
-        ]
-        text.rewrite("".join(kept))
+        dropped = {
+            at
+            for at in sorted(again)
+            if not text.answers_lean_on(sentences[at]) and ledger.release(sentences[at].text, text.masked)
+        }
+        text.rewrite(without([sentence.text for sentence in sentences], dropped))
         _note(seen, same)
 
 
@@ -111,7 +137,7 @@ def _repeated(same: Sequence[str], seen: set[tuple[str, str]]) -> set[int]:
 
 
 def _sameness(sentence: str) -> str:
-    return " ".join(_LIST_MARK.sub("", sentence.strip()).casefold().split())
+    return " ".join(LIST_MARK.sub("", sentence.strip()).casefold().split())
 
 
 def cut_middle(texts: Sequence[Text], *, room: int, head_share: float, count: TokenCounter) -> None:

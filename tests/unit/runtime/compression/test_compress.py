@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agent_runtime.compression.compress import PROFILES, Compressed, Policy, Step, compress
+from agent_runtime.compression.sentences import split_sentences
 from agent_runtime.compression.tokens import token_counter
 
 
@@ -130,6 +131,41 @@ def test_a_short_reply_keeps_the_question_it_answers() -> None:
     messages = [user("Book the flight to the city for me."), assistant(asked), user("Yes."), assistant("Done."), ASKED]
     assert "book flight?" in contents(run(messages))[1]
     assert contents(run(messages))[2] == "Yes."
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        pytest.param(
+            "US citizens need AM flights.", "US citizens need AM flights.", id="abbreviations-that-look-little"
+        ),
+        pytest.param("See the list\nPlease confirm it.", "See list\nconfirm it.", id="a-line-opens-a-sentence"),
+        pytest.param("We don't have the ability to do that.", "don't have ability to do that.", id="negated-ability"),
+        pytest.param("It has been successfully booked for the day.", "It booked for day.", id="passive"),
+        pytest.param("Please send the code so I can check the list.", "send code.", id="purpose"),
+        pytest.param("Please confirm if you'd like to proceed with the plan.", "confirm plan.", id="confirmation"),
+        pytest.param("I understand the rule, but it is late.", "but it late.", id="the-contrast-stays"),
+    ],
+)
+def test_wordings_of_the_shortest_profile(said: str, expected: str) -> None:
+    assert contents(run([assistant(said), ASKED]))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("It costs 15. Please pay.", 2),
+        ("1. First of all", 1),
+        ("- item 12. Next", 2),
+        ("we wait. is that fine? yes", 3),
+        ("see e.g. the list", 1),
+        ("approx. two of them", 1),
+        ("python 3.11 and node.js are there", 1),
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(text: str, count: int) -> None:
+    assert len(split_sentences(text)) == count
+    assert "".join(sentence.text for sentence in split_sentences(text)) == text
 
 
 def test_a_list_stays_whole() -> None:

@@ -28,18 +28,52 @@ FILLER = (
 
 
 def test_what_the_rest_says_too_goes() -> None:
-    said = ("user", "Boats leave harbour when sunny. Grandmother enjoys chocolate cake enormously.")
+    said = ("assistant", "Boats leave harbour when sunny. Grandmother enjoys chocolate cake enormously.")
     assert run(said, FILLER)[0] == "Grandmother enjoys chocolate cake enormously."
 
 
 @pytest.mark.parametrize("word", ["not", "never", "must", "if", "only", "don't", "unless", "already"])
 def test_a_sentence_that_binds_is_never_left_out(word: str) -> None:
-    said = ("user", f"Boats leave harbour {word} sunny. Grandmother enjoys chocolate cake enormously.")
+    said = ("assistant", f"Boats leave harbour {word} sunny. Grandmother enjoys chocolate cake enormously.")
     assert f"Boats leave harbour {word} sunny." in run(said, FILLER)[0]
 
 
+def test_what_a_user_says_is_never_left_out_because_others_use_its_words() -> None:
+    said = "Boats leave harbour when sunny. Grandmother enjoys chocolate cake enormously."
+    assert run(("user", said), FILLER)[0] == said
+
+
+@pytest.mark.parametrize(
+    "done", ["Harbour boats booked.", "Sunny weather has been confirmed.", "Your boats were moved."]
+)
+def test_what_was_done_is_never_left_out(done: str) -> None:
+    told = ("assistant", f"{done} Grandmother enjoys chocolate cake enormously.")
+    assert len(run(told, FILLER, FILLER)[0].split(".")) == 3
+
+
+def test_a_line_that_heads_others_stays() -> None:
+    told = (
+        "assistant",
+        "Sunny weather:\nMarguerite Duras\nSimone Weil\n\nGrandmother enjoys chocolate cake enormously.",
+    )
+    assert run(told, FILLER)[0].startswith("Sunny weather:\nMarguerite")
+
+
+def test_facts_in_another_order_are_not_the_same() -> None:
+    again = ("assistant", "Malmö ferry from Oslo leaves harbour to Turku at night. Grandfather sleeps.")
+    same = ("assistant", "Ferry from Oslo leaves harbour to Turku. Grandmother enjoys chocolate cake enormously.")
+    swapped = ("assistant", "Ferry from Turku leaves harbour to Oslo. Grandmother enjoys chocolate cake enormously.")
+    assert "Ferry" not in run(same, again)[0]
+    assert "Ferry" in run(swapped, again)[0]
+
+
+def test_what_stood_on_lines_of_its_own_still_does() -> None:
+    told = ("assistant", "Our plan. Boats leave harbour when sunny.\n\n1. Grandmother\n2. Grandfather")
+    assert run(told, FILLER)[0] == "Our plan.\n\n1. Grandmother\n2. Grandfather"
+
+
 def test_a_message_keeps_a_sentence() -> None:
-    said = ("user", "Boats leave harbour. Sunny weather stays.")
+    said = ("assistant", "Boats leave harbour. Sunny weather stays.")
     assert run(said, FILLER)[0] in ("Boats leave harbour.", "Sunny weather stays.")
 
 
@@ -53,7 +87,7 @@ def test_the_question_before_a_short_reply_stays() -> None:
 
 
 def test_a_sentence_with_facts_goes_only_if_one_other_message_says_it() -> None:
-    said = ("user", "Boats to Malmö leave harbour at 9:30. Grandmother enjoys chocolate cake enormously.")
+    said = ("assistant", "Boats to Malmö leave harbour at 9:30. Grandmother enjoys chocolate cake enormously.")
     again = ("assistant", "Boats leave harbour to Malmö, departure 9:30, says Jim. Jim knows.")
     apart = [
         ("assistant", "Boats leave harbour to Malmö, says Jim. Jim knows."),
@@ -64,7 +98,7 @@ def test_a_sentence_with_facts_goes_only_if_one_other_message_says_it() -> None:
 
 
 def test_the_same_facts_in_other_words_do_not_count_as_said() -> None:
-    said = ("user", "Ferry Oscar sinks at 9:30. Grandmother enjoys chocolate cake enormously.")
+    said = ("assistant", "Ferry Oscar sinks at 9:30. Grandmother enjoys chocolate cake enormously.")
     other = ("assistant", "We told Oscar breakfast starts 9:30. Breakfast takes long.")
     assert "Ferry Oscar sinks" in run(said, other)[0]
 
