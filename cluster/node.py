@@ -145,7 +145,7 @@ class Node:
         try:
             connection.request("GET", "/ready")
             return connection.getresponse().status == http.client.OK
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()

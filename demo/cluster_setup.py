@@ -32,7 +32,7 @@ SIMULATED_MODEL = "simulated-model"
 KIND_ENTRY_PORT = 30080
 """NodePort that kind maps to the host; see cluster/kind.py."""
 
-_WAIT_S = 120
+_WAIT_S = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,12 +198,12 @@ async def test_in_a_pod_requests_that_still_come_after_sigterm_are_answered(
     async with aiohttp.ClientSession(headers=BEARER) as session:
         process.terminate()
         assert (await process.not_ready(session))["draining"] is True
-        for number in range(8):  # a busy node hears of it late; nobody is refused while some still come
+        for number in range(20):  # a busy node hears of it late; nobody is refused while some still come
             async with session.post(
                 process.url, data=body(f"sent by a node that has not heard of it {number}")
             ) as response:
                 assert (response.status, response.headers["connection"]) == (200, "close")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
     assert (await process.end())[0] == 0
     assert redis_server.command("HLEN", keys.heartbeats("default", "local")) == 0
 
@@ -227,7 +227,7 @@ async def test_sigusr1_takes_it_out_of_service_and_it_serves_an_agent_beside_it_
 async def test_the_drain_ends_in_its_time_and_what_was_streamed_is_charged(
     process: Process, upstream: Upstream, redis_server: RedisServer
 ) -> None:
-    await process.start(settings_for(upstream.url), AGENTPOOL_REDIS_URL=redis_server.url, AGENTPOOL_DRAIN_TIMEOUT_S="2")
+    await process.start(settings_for(upstream.url), AGENTPOOL_REDIS_URL=redis_server.url, AGENTPOOL_DRAIN_TIMEOUT_S="4")
 
     async def endless(call: Call) -> None:
         await start_stream(call)
@@ -248,7 +248,7 @@ async def test_the_drain_ends_in_its_time_and_what_was_streamed_is_charged(
                 received += part
     code, log = await process.end()
     assert code == 0
-    assert time.monotonic() - began < 2 + SETTLE_S  # when Kubernetes would kill it
+    assert time.monotonic() - began < 4 + SETTLE_S  # when Kubernetes would kill it
     assert "cut off" in log
     spent = redis_server.command("HGETALL", keys.spend("default", "local"))
     assert received
