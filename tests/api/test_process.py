@@ -39,7 +39,7 @@ def test_of_two_one_writes_and_the_other_stands_by_ready(start, cluster, namespa
     assert (first.metric("agentpool_operator_leader"), second.metric("agentpool_operator_leader")) == (1, 0)
 
 
-def test_sigterm_hands_over_within_five_seconds(start, cluster, namespace, pool: Pool):
+def test_sigterm_gives_the_lease_back_and_the_standby_leads(start, cluster, namespace, pool: Pool):
     first = start(AGENTPOOL_POD_NAME="first")
     second = start(wait=False, AGENTPOOL_POD_NAME="second")
     until(lambda: second.role() == "standby", "the standby")
