@@ -15,7 +15,7 @@ from agentpool_operator.decide.backlog import backlog_slots
 from agentpool_operator.decide.demand import ORDER_S, Drift, Floats, Rate, current_rate, expected_rates
 from agentpool_operator.decide.load import PoolLoad
 from agentpool_operator.decide.policy import ScalingPolicy
-from agentpool_operator.decide.queueing import PRUDENT_SURGE, agents_for, late_work_price, most_agents
+from agentpool_operator.decide.queueing import PRUDENT_SURGE, agents_for, late_work_prices, most_agents
 from agentpool_operator.decide.reasons import Reason
 from agentpool_operator.decide.state import UNKNOWN_STARTUP_S, PoolState
 from agentpool_operator.decide.threshold import needed_agents
@@ -59,7 +59,10 @@ class _Expected:
 
 
 def wanted_agents(policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, limit: int, present: int) -> Wanted:
-    """Agents for the work expected one start-up ahead; the size stays where that is unknown, unless a backlog is."""
+    """Agents for the work expected one start-up ahead; the size stays where that is unknown, unless a backlog is.
+
+    The present size stays too while it lies between what is worth asking for and what is worth keeping.
+    """
     startup_s = UNKNOWN_STARTUP_S if load.startup_s is None else load.startup_s
     inputs: dict[str, float] = {"startup_s": startup_s}
     if load.in_system is not None:
@@ -77,7 +80,8 @@ def wanted_agents(policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, li
         known = max(present, work or 0)
         reason = Reason.METRICS_MISSING if known == present else Reason.CURRENT_LOAD
         return Wanted(agents=known, reason=reason, inputs=inputs)
-    agents = _agents(policy, load, expected, startup_s, limit)
+    least, most = (_agents(policy, load, expected, limit, price) for price in late_work_prices(startup_s))
+    agents = min(max(present, least), most)
     inputs |= {
         "arrivals_per_s": expected.rate.per_s,
         "rate_window_s": float(expected.rate.window_s),
@@ -86,6 +90,8 @@ def wanted_agents(policy: ScalingPolicy, load: PoolLoad, state: PoolState, *, li
         "offered_load_p90": float(np.partition(expected.offered, _rank(expected.offered))[_rank(expected.offered)]),
         "peakedness": expected.peakedness,
         "growth": expected.growth,
+        "enough_agents": float(least),
+        "kept_agents": float(most),
     }
     reason = Reason.STEADY if agents == present else Reason.FORECAST
     return Wanted(agents=agents, reason=reason, inputs=inputs)
@@ -135,14 +141,14 @@ def _announced(rate: Rate, drift: Drift, end_s: int | None, startup_s: float) ->
     return rate if announced <= rate.per_s else replace(rate, per_s=announced, tasks=announced * 60.0, window_s=60)
 
 
-def _agents(policy: ScalingPolicy, load: PoolLoad, expected: _Expected, startup_s: float, limit: int) -> int:
+def _agents(policy: ScalingPolicy, load: PoolLoad, expected: _Expected, limit: int, price: float) -> int:
     agents = agents_for(
         expected.offered,
         concurrency=load.concurrency,
         service_s=expected.service_s,
         wait_s=policy.target_wait_s,
         peakedness=expected.peakedness,
-        price=late_work_price(startup_s),
+        price=price,
         limit=max(limit, 1),
     )
     # Work in hand may exceed what arrivals explain, but a backlog fills whatever is there: it bounds without a margin.

@@ -47,6 +47,8 @@ _INPUTS = (
     ("offered_load", "{:.3g} slots busy"),
     ("offered_load_p90", "{:.3g} at most in 9 of 10 cases"),
     ("growth", "daily forecast ×{:.3g}"),
+    ("enough_agents", "{:.0f} agents enough"),
+    ("kept_agents", "up to {:.0f} kept"),
     ("startup_s", "{:.0f} s to start"),
     ("utilization", "utilisation {:.0%}"),
 )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PRUDENT_SURGE, MOST_SURGE = 1.5, 2.5
+KEPT_OVER_ASKED = 2.0
 
 
 def _log_delay_probability(beta: float) -> float:
@@ -77,13 +78,17 @@ def agents_for(
     return low
 
 
-def late_work_price(startup_s: float) -> float:
-    """Agents that one agent's worth of late work may cost to avoid: 4 and one for each 45 s of start-up, at least 5.
+def late_work_prices(startup_s: float) -> tuple[float, float]:
+    """Agents that one agent's worth of late work may cost to avoid: where one more is asked for, and where one is kept.
 
-    A shortage lasts until a new agent serves, so a slow start makes it dearer. The two figures were chosen once, for
-    every pool, by replaying traffic; see docs/scaling.md.
+    5 and one for each 36 s of start-up, at least 6.25: a shortage lasts until a new agent serves, so a slow start makes
+    it dearer. One that is there stays for half of what a new one must prevent, or chance would have agents come and go:
+    lazy capacity provisioning (M. Lin, A. Wierman, L. Andrew, E. Thereska, "Dynamic right-sizing for power-proportional
+    data centers", INFOCOM 2011). The figures were chosen once, for every pool, by replaying traffic; see
+    docs/scaling.md.
     """
-    return max(5.0, 4.0 + min(startup_s, 600.0) / 45.0)
+    asked = max(6.25, 5.0 + min(startup_s, 600.0) / 36.0)
+    return asked, KEPT_OVER_ASKED * asked
 
 
 def most_agents(load: float, *, concurrency: int, surprise: float = 1.0) -> int:

@@ -17,8 +17,8 @@ FADE_SERVICES = 10.0
 _SIGMAS = 2.0
 _MOST = 4.0
 LASTING_SHARE = 0.5
-"""Share of the tasks beyond what the arrivals explain that will still be there one start-up later, at least: a long
-task seen in service is on average half done, and a backlog needs slots too."""
+"""Share of the tasks beyond what arrivals and chance explain that will still be there one start-up later, at least: a
+long task seen in service is on average half done, and a backlog needs slots too."""
 
 
 class Work(NamedTuple):
@@ -83,11 +83,13 @@ def load_ahead(explained: float, in_system: float, *, service_s: float, ahead_s:
 
     In a system with slots for all, of n tasks each is still there with probability p = exp(−ahead / service), and new
     ones are Poisson with mean a·(1 − p): mean a + p·(n − a), variance n·p·(1 − p) + a·(1 − p). Short tasks (p → 0)
-    leave the Poisson load; for long ones the variance is small.
+    leave the Poisson load; for long ones the variance is small. Two standard deviations of it, √a, are chance: they are
+    gone when a new agent serves, and to follow them would move a steady pool once a minute.
     """
     stays = staying_share(service_s, ahead_s)
     more = in_system - explained
-    extra = max(stays, LASTING_SHARE) * more if more > 0 else stays * more
+    beyond_chance = more - _SIGMAS * math.sqrt(max(explained, 1.0))
+    extra = max(stays * more, LASTING_SHARE * beyond_chance)
     mean = explained + stays * more
     variance = (1.0 - stays) * (in_system * stays + explained)
     return extra, min(max(variance / mean, 0.1), 1.0) if mean > 0 else 1.0

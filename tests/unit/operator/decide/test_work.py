@@ -60,6 +60,16 @@ def test_the_load_of_short_tasks_is_poisson_and_that_of_long_ones_is_known():
     assert long == (0.0, pytest.approx(1.0 - math.exp(-0.2), abs=0.1))
 
 
+@pytest.mark.parametrize(
+    ("in_system", "extra"),
+    [(100.0, 0.0), (118.0, 0.0), (140.0, 10.0), (400.0, 140.0)],
+    ids=["as explained", "chance", "more than chance", "a backlog"],
+)
+def test_short_tasks_beyond_the_arrivals_are_load_only_beyond_chance(in_system, extra):
+    """Of a Poisson load of 100 tasks one standard deviation is 10."""
+    assert load_ahead(100.0, in_system, service_s=2.0, ahead_s=60.0)[0] == pytest.approx(extra, abs=1e-6)
+
+
 @given(st.floats(0.01, 500), st.floats(0, 500), st.floats(0, 500), st.floats(0.05, 5000), st.floats(1, 600))
 def test_more_in_service_is_never_less_load(explained, first, second, service_s, ahead_s):
     low, high = sorted((first, second))
