@@ -22,6 +22,8 @@ class Call:
     headers: dict[str, str]
     body: bytes
     writer: asyncio.StreamWriter
+    closes: bool = False
+    """The connection is closed after the answer, which says so: a client must not send its next call into it."""
 
     @property
     def json(self) -> Any:
@@ -69,12 +71,16 @@ def priced_usage(cost_nanousd: int) -> bytes:
 
 
 async def answer(call: Call, status: int, body: bytes, kind: str = "application/json", extra: str = "") -> None:
+    extra += "Connection: close\r\n" if call.closes and "Connection:" not in extra else ""
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     await call.send(head.encode() + body)
 
 
 async def start_stream(call: Call) -> None:
-    await call.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    extra = b"Connection: close\r\n" if call.closes else b""
+    await call.send(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n" + extra + b"\r\n"
+    )
 
 
 async def stream_part(call: Call, data: bytes) -> None:
@@ -198,9 +204,10 @@ class Upstream:
         self._tasks.add(task)
         try:
             while call := await _read(reader, writer):
+                call.closes = self.script is not model
                 self.calls.append(call)
                 work = asyncio.ensure_future(self.script(call))
-                gone = asyncio.ensure_future(reader.read(1)) if self.script is not model else None
+                gone = asyncio.ensure_future(reader.read(1)) if call.closes else None
                 await asyncio.wait({work, gone} if gone else {work}, return_when=asyncio.FIRST_COMPLETED)
                 if gone is not None and gone.done() and not work.done():
                     self.lost += 1
