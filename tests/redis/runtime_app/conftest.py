@@ -95,6 +95,15 @@ async def upstream() -> AsyncIterator[Upstream]:
     await endpoint.stop()
 
 
+@pytest.fixture
+async def other() -> AsyncIterator[Upstream]:
+    """A second endpoint."""
+    endpoint = Upstream()
+    await endpoint.start()
+    yield endpoint
+    await endpoint.stop()
+
+
 def settings_for(upstream_url: str, **changes: Any) -> dict[str, Any]:
     """Settings with one chat and one embeddings model at this endpoint, without retries' waits being long."""
     models = [

@@ -1,7 +1,6 @@
 """Several endpoints that are not alike: their names, their prices, and what only one of them knows."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -17,14 +16,6 @@ CHEAP = {"inputPerMillion": "1", "outputPerMillion": "2"}
 COST_NANOUSD = 10 * 2000 + 4 * 8000
 CHEAP_COST_NANOUSD = 10 * 1000 + 4 * 2000
 """Of the scripted endpoint's 10 tokens in and 4 out."""
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Upstream]:
-    endpoint = Upstream()
-    await endpoint.start()
-    yield endpoint
-    await endpoint.stop()
 
 
 def two(first: Upstream, second: Upstream, **changes: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -26,14 +25,6 @@ FIRST_NANOUSD = 10 * 2000 + 4 * 8000
 
 SECOND_PRICE = {"inputPerMillion": "1", "outputPerMillion": "3"}
 SECOND_NANOUSD = 10 * 1000 + 4 * 3000
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Upstream]:
-    endpoint = Upstream()
-    await endpoint.start()
-    yield endpoint
-    await endpoint.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -62,14 +61,6 @@ class Store:
 def store(upstream: Upstream) -> Store:
     upstream.script = Store()
     return upstream.script
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Upstream]:
-    endpoint = Upstream()
-    await endpoint.start()
-    yield endpoint
-    await endpoint.stop()
 
 
 def send(runtime: Runtime, method: str, path: str, headers: dict[str, str] = BEARER) -> Any:

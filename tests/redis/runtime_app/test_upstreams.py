@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -20,14 +19,6 @@ from tests.redis.runtime_app.upstream import (
     start_stream,
     stream_part,
 )
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Upstream]:
-    endpoint = Upstream()
-    await endpoint.start()
-    yield endpoint
-    await endpoint.stop()
 
 
 def served_by(*upstreams: Upstream, ranks: tuple[int, ...] = (0, 1), **connections: Any) -> dict[str, Any]:
